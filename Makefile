@@ -1,0 +1,45 @@
+# Two commands do all the set-up: `make run` serves, `make test` tests. Each target also works by hand, see CONTRIBUTING.md.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+COMPILED := $(addprefix crdt/,errors.py encoding.py records.py ranges.py parser.py trim.py index.py admission.py gate.py)
+
+.PHONY: run test test-long test-all check format bench demo clean
+
+run: $(INSTALLED)  ## serve on 127.0.0.1:8080 with an embedded Postgres
+	@exec $(BIN)/syncline serve $(ARGS)
+
+test: $(INSTALLED)  ## what a newcomer can wait for
+	$(BIN)/pytest -m "not long" $(ARGS)
+
+test-long: $(INSTALLED)
+	$(BIN)/pytest -m long $(ARGS)
+
+test-all: test test-long  ## every tier
+
+check: $(INSTALLED)  ## style, types, floors
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(INSTALLED)
+	$(BIN)/python -m bench $(ARGS)
+
+demo: $(INSTALLED)  ## two people type, the server is killed five times, nothing is lost
+	$(BIN)/python -m bench.demo $(ARGS)
+
+# Runs again when the lock or a compiled source changes: the gate must never be an old build of itself.
+$(INSTALLED): requirements.txt pyproject.toml setup.py $(COMPILED)
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing into .venv and compiling the gate ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(INSTALLED)
+
+clean:
+	rm -rf .venv build *.egg-info *.so crdt/*.so tests/js/node_modules

@@ -1,0 +1,365 @@
+"""One update on its way into the index: structs in an order that satisfies their references, then deletions.
+
+What has no causes yet is left out and reported as a gap. Content is checked against the place it lands in: the engine
+hangs or corrupts memory on combinations that no Yjs client writes.
+"""
+
+from typing import Final
+
+from crdt import ranges
+from crdt.encoding import write_ranges, write_var_uint
+from crdt.errors import CLIENT_ID, SCHEMA, TOO_LARGE, Refused
+from crdt.index import GONE, LISTED, ROOT, TEXTUAL, UNDECIDED, Index, Parent, Place, Savepoint
+from crdt.records import (
+    ANY,
+    ARRAY,
+    BINARY,
+    DELETED,
+    EMBED,
+    FORMAT,
+    GC,
+    MAP,
+    NOBODY,
+    SKIP,
+    STRING,
+    TEXT,
+    TYPE,
+    XML_ELEMENT,
+    XML_FRAGMENT,
+    XML_TEXT,
+    Limits,
+    Overwrite,
+    Parsed,
+    Section,
+    Struct,
+    Verdict,
+)
+from crdt.trim import tail_of
+
+CHAIN: Final = 64  # remembered values of one key; an overwrite of an older one counts as concurrent with all of them
+
+
+class Admission:
+    """One update on its way into the index: structs in an order that satisfies their references, then deletions."""
+
+    def __init__(self, index: Index, parsed: Parsed, limits: Limits) -> None:
+        self.index = index
+        self.parsed = parsed
+        self.limits = limits
+        self.sections: dict[int, Section] = {section.client: section for section in parsed.sections}
+        self.next: dict[int, int] = {}  # client → number of its first struct not yet admitted
+        self.gap = False
+        self.overwrites: list[Overwrite] = []
+        self.savepoint = Savepoint(index, list(self.sections))
+
+    def check_clients(self, actor: str) -> None:
+        """Client ids belong to the user who first wrote with them, not to a socket: tabs of one browser relay each
+        other's edits."""
+        index = self.index
+        unknown = 0
+        for section in self.parsed.sections:
+            known = index.state_vector.get(section.client, 0)
+            if known == 0:
+                unknown += 1
+            if section.end > known and index.owners.get(section.client, actor) != actor:
+                raise Refused(CLIENT_ID, f"client id {section.client} belongs to another user")
+        if unknown > self.limits.max_new_clients:
+            raise Refused(TOO_LARGE, f"{unknown} new client ids, at most {self.limits.max_new_clients}")
+
+    def run(self, actor: str) -> Verdict:
+        """Admit what can be admitted, for `actor`."""
+        index = self.index
+        try:
+            for section in self.parsed.sections:
+                if self._admit(section.client):
+                    self.gap = True
+        except Refused:
+            self.savepoint.restore()
+            raise
+        for client in self.sections:
+            if client in index.state_vector:
+                index.owners.setdefault(client, actor)
+        deletes = self._new_deletes()
+        return Verdict(self._encode(deletes), self.gap, self.overwrites)
+
+    def _admit(self, first: int) -> bool:
+        """Admit what can be of `first`'s section, and of others as far as it depends on them. True: a gap stopped it.
+
+        An explicit stack as in Yjs' integrateStructs: a struct that waits for another section's clock pushes it, and
+        that section is worked on only until the clock is reached. Waiting for a client on the stack is a circle.
+        """
+        stack: list[tuple[int, int]] = [(first, self.sections[first].end - 1)]
+        waiting: set[int] = {first}
+        while stack:
+            client, target = stack[-1]
+            needed = self._advance(client, target)
+            if needed is None:
+                stack.pop()
+                waiting.discard(client)
+                continue
+            dependency, clock = needed
+            section = self.sections.get(dependency)
+            if section is None or section.end <= clock or dependency == NOBODY:
+                return True
+            if dependency in waiting:
+                raise Refused(SCHEMA, f"structs of client {client} wait for each other")
+            stack.append((dependency, clock))
+            waiting.add(dependency)
+        return False
+
+    def _advance(self, client: int, target: int) -> tuple[int, int] | None:
+        """Admit structs of `client` through clock `target`. Returns the id it waits for, or None when it got there;
+        (NOBODY, 0) stands for a hole in its own clocks."""
+        index = self.index
+        structs = self.sections[client].structs
+        at = self.next.get(client, 0)
+        while at < len(structs):
+            struct = structs[at]
+            known = index.state_vector.get(client, 0)
+            if struct.clock + struct.length <= known:
+                at += 1
+                continue
+            if known > target:
+                break
+            if struct.clock > known or struct.kind == SKIP:
+                self.next[client] = at
+                return (NOBODY, 0)
+            needed = self._missing(struct, known)
+            if needed is not None:
+                self.next[client] = at
+                return needed
+            self._place(struct, known)
+            at += 1
+        self.next[client] = at
+        return None
+
+    def _missing(self, struct: Struct, known: int) -> tuple[int, int] | None:
+        """The first reference of a struct that is not known yet."""
+        if struct.kind == GC:
+            return None
+        clocks = self.index.state_vector
+        if struct.origin_client != NOBODY and struct.origin_clock >= clocks.get(struct.origin_client, 0):
+            return self._waits_for(struct, struct.origin_client, struct.origin_clock)
+        if struct.right_client != NOBODY and struct.right_clock >= clocks.get(struct.right_client, 0):
+            return self._waits_for(struct, struct.right_client, struct.right_clock)
+        if struct.parent_client != NOBODY and struct.parent_clock >= clocks.get(struct.parent_client, 0):
+            return self._waits_for(struct, struct.parent_client, struct.parent_clock)
+        return None
+
+    def _waits_for(self, struct: Struct, client: int, clock: int) -> tuple[int, int]:
+        if client == struct.client:
+            raise Refused(SCHEMA, f"struct {struct.client}:{struct.clock} refers to itself or to a later one")
+        return (client, clock)
+
+    def _place(self, struct: Struct, known: int) -> None:
+        """Find where a struct lives, check that it may live there, and note it from clock `known` on."""
+        index = self.index
+        length = struct.clock + struct.length - known
+        kind = struct.kind
+        number = GONE if kind == GC else self._find(struct)
+        place = index.places[number]
+        if number != GONE:
+            self._check_content(struct, place)
+            if place.key is not None:
+                self._chain(struct, known, place)
+        if kind == TYPE:
+            self._new_type(struct, place.parent.depth + 1)
+        index.extend(struct.client, known, length, number * 2 + (1 if kind in (GC, DELETED) else 0))
+        self._note_pairs(struct, known)
+
+    def _find(self, struct: Struct) -> int:
+        """Number of the place: the neighbours' where it has one, else that of the parent it names."""
+        index = self.index
+        number = NOBODY
+        if struct.origin_client != NOBODY:
+            number = index.place_of(struct.origin_client, struct.origin_clock) >> 1
+            index.cut(struct.origin_client, struct.origin_clock)
+        if struct.right_client != NOBODY:
+            right = index.place_of(struct.right_client, struct.right_clock) >> 1
+            index.cut(struct.right_client, struct.right_clock - 1)
+            # One of the two may be garbage: then the struct becomes garbage too, as in Yjs.
+            if number == NOBODY or right == GONE:
+                number = right
+            elif number != right and number != GONE:
+                raise Refused(SCHEMA, f"struct {struct.client}:{struct.clock} between two different parents")
+        if number != NOBODY:
+            return number
+        parent = self._parent(struct)
+        return GONE if parent is None else index.place_in(parent, struct.key)
+
+    def _parent(self, struct: Struct) -> Parent | None:
+        """The parent a struct names; None when it is garbage or was deleted before we ever saw what it was."""
+        index = self.index
+        if struct.parent_client == NOBODY:
+            return index.root(struct.root)
+        parent = index.types.get((struct.parent_client, struct.parent_clock))
+        if parent is None:
+            if not index.place_of(struct.parent_client, struct.parent_clock) & 1:
+                raise Refused(SCHEMA, f"parent {struct.parent_client}:{struct.parent_clock} is no shared type")
+        return parent
+
+    def _check_content(self, struct: Struct, place: Place) -> None:
+        parent = place.parent
+        fits = _fits_key(struct.kind, parent) if place.key is not None else self._fits_sequence(struct, parent)
+        if not fits:
+            raise Refused(SCHEMA, f"content {struct.kind} in a parent of kind {parent.kind}")
+
+    def _fits_sequence(self, struct: Struct, parent: Parent) -> bool:
+        kind = struct.kind
+        if kind == DELETED:
+            return parent.kind != MAP
+        textual = kind in (STRING, FORMAT, EMBED)
+        listed = kind in (ANY, BINARY)
+        if parent.kind == ROOT:
+            # Reading a list that holds an emoji as text content hangs the engine for ever: a root is one or the other.
+            flavour = TEXTUAL if textual else LISTED if listed else UNDECIDED
+            if flavour == UNDECIDED or parent.flavour == flavour:
+                return True
+            if parent.flavour != UNDECIDED:
+                return False
+            self.savepoint.flavours.append(parent)
+            parent.flavour = flavour
+            return True
+        if parent.kind == ARRAY:
+            return listed or kind == TYPE
+        if parent.kind == TEXT or parent.kind == XML_TEXT:
+            return textual or kind == TYPE
+        if parent.kind == XML_ELEMENT or parent.kind == XML_FRAGMENT:
+            return kind == TYPE and struct.type_ref in (XML_ELEMENT, XML_TEXT)
+        return False
+
+    def _new_type(self, struct: Struct, depth: int) -> None:
+        if depth > self.limits.max_depth:
+            raise Refused(TOO_LARGE, f"shared types nested more than {self.limits.max_depth} deep")
+        parent = Parent(struct.type_ref, depth, "", struct.client, struct.clock)
+        if struct.type_ref == TEXT or struct.type_ref == XML_TEXT:
+            parent.flavour = TEXTUAL
+        self.index.types[(struct.client, struct.clock)] = parent
+
+    def _chain(self, struct: Struct, known: int, place: Place) -> None:
+        """Add values of a key in Yjs' order and note the overwrite when the author had not seen the current one."""
+        self.savepoint.chains.append((place, list(place.chain)))
+        for clock in range(max(known, struct.clock + struct.length - CHAIN), struct.clock + struct.length):
+            origin = (struct.client, clock - 1) if clock > struct.clock else (struct.origin_client, struct.origin_clock)
+            chain = place.chain
+            head = chain[-1] if chain else None
+            at = _chain_position(chain, struct.client, origin)
+            chain.insert(at, (struct.client, clock, origin[0], origin[1]))
+            if head is not None and origin != (head[0], head[1]) and struct.kind != DELETED:
+                key = place.key if place.key is not None else ""
+                wins = at == len(chain) - 1
+                self.overwrites.append(Overwrite(key, (struct.client, clock), (head[0], head[1]), wins))
+        del place.chain[: max(0, len(place.chain) - CHAIN)]
+
+    def _note_pairs(self, struct: Struct, known: int) -> None:
+        if struct.pairs is not None:
+            pairs = self.index.pairs.setdefault(struct.client, set())
+            pairs.update(high for high in struct.pairs if high >= known)
+
+    def _new_deletes(self) -> dict[int, list[int]]:
+        """What is deleted and known and was not deleted before. Ranges of unknown clocks are a gap."""
+        index = self.index
+        new: dict[int, list[int]] = {}
+        for client, flat in self.parsed.deletes.items():
+            known = index.state_vector.get(client, 0)
+            if flat and flat[-1] > known:
+                self.gap = True
+            found: list[int] = []
+            for at in range(0, len(flat), 2):
+                start = flat[at]
+                end = min(flat[at + 1], known)
+                if start < end:
+                    index.cut(client, start - 1)
+                    index.cut(client, end - 1)
+                    found.extend(self._delete(client, start, end))
+            if found:
+                new[client] = found
+        return new
+
+    def _delete(self, client: int, start: int, end: int) -> list[int]:
+        """Mark [start, end) deleted; returns what was not yet."""
+        deleted = self.index.deleted.get(client)
+        if deleted is None:
+            deleted = []
+            self.index.deleted[client] = deleted
+        found = ranges.missing(deleted, start, end)
+        if found:
+            ranges.add(deleted, start, end)
+        return found
+
+    def _encode(self, deletes: dict[int, list[int]]) -> bytes:
+        """The accepted part as an update: the very bytes that came in when all of it is new."""
+        parsed = self.parsed
+        whole = not self.gap and parsed.deletes_canonical and deletes == parsed.deletes
+        body = bytearray()
+        sections = 0
+        for section in parsed.sections:
+            before = max(self.savepoint.clocks[section.client], 0)
+            now = self.index.state_vector.get(section.client, 0)
+            if before != section.clock or now != section.end:
+                whole = False
+            if now > before:
+                sections += 1
+                _write_section(body, parsed, section, before, now)
+        if not sections and not deletes:
+            return b""
+        if whole:
+            return parsed.data
+        out = bytearray()
+        write_var_uint(out, sections)
+        out += body
+        write_ranges(out, deletes.items())
+        return bytes(out)
+
+
+def _write_section(out: bytearray, parsed: Parsed, section: Section, before: int, now: int) -> None:
+    """The structs of one client between two clocks. Only the first can be cut: admission stops between structs."""
+    structs = [
+        struct
+        for struct in section.structs
+        if struct.clock + struct.length > before and struct.clock < now and struct.kind != SKIP
+    ]
+    write_var_uint(out, len(structs))
+    write_var_uint(out, section.client)
+    write_var_uint(out, before)
+    first = structs[0]
+    if first.clock < before:
+        tail_of(out, parsed.data, first, before - first.clock)
+    else:
+        out += parsed.data[first.start : first.end]
+    if len(structs) > 1:
+        out += parsed.data[structs[1].start : structs[-1].end]
+
+
+def _fits_key(kind: int, parent: Parent) -> bool:
+    """Entries of maps, and attributes of texts and XML elements, which Yjs stores the same way."""
+    return parent.kind != ARRAY and (kind in (ANY, TYPE, BINARY, DELETED))
+
+
+def _chain_position(chain: list[tuple[int, int, int, int]], client: int, origin: tuple[int, int]) -> int:
+    """Where a value goes among a key's values (YATA with nothing to the right): behind its origin, and behind those of
+    its siblings, with all that follows them, whose author has the lower client id."""
+    at = len(chain)
+    while at > 0 and (chain[at - 1][0], chain[at - 1][1]) != origin:
+        at -= 1
+    scan = at
+    passed: set[tuple[int, int]] = set()
+    conflicting: set[tuple[int, int]] = set()
+    while scan < len(chain):
+        other = chain[scan]
+        identity = (other[0], other[1])
+        other_origin = (other[2], other[3])
+        passed.add(identity)
+        conflicting.add(identity)
+        if other_origin == origin:
+            if other[0] > client:
+                break
+            at = scan + 1
+            conflicting.clear()
+        elif other_origin not in passed:
+            break
+        elif other_origin not in conflicting:
+            at = scan + 1
+            conflicting.clear()
+        scan += 1
+    return at

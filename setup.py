@@ -1,0 +1,26 @@
+"""Compiles the gate with mypyc where there is a C compiler; plain Python otherwise (same source, same tests)."""
+
+import os
+import shutil
+import sys
+from typing import Any
+
+from setuptools import setup
+
+COMPILED = [
+    f"crdt/{name}.py"
+    for name in ("errors", "encoding", "records", "ranges", "parser", "trim", "index", "admission", "gate")
+]
+
+
+def extensions() -> list[Any]:
+    compiler = shutil.which(os.environ.get("CC", "cc").split()[0])
+    if compiler is None or os.environ.get("SYNCLINE_PURE_PYTHON") == "1":
+        print("syncline: no C compiler, the gate stays plain Python", file=sys.stderr)
+        return []
+    from mypyc.build import mypycify
+
+    return mypycify(COMPILED, opt_level="3", group_name="crdt")
+
+
+setup(ext_modules=extensions())
