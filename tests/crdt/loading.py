@@ -1,9 +1,8 @@
 """A child process that loads logs into the engine: a crash, a hang or a memory bomb in there is the test's finding."""
 
+import json
 import resource
 import sys
-
-import msgpack
 
 from crdt.document import Document
 from crdt.issue import read
@@ -27,8 +26,8 @@ def outcome(log: list[bytes], cuts: list[list[int]]) -> str:
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
     resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
-    for log, cuts in msgpack.unpackb(sys.stdin.buffer.read()):
+    for log, cuts in json.load(sys.stdin):
         try:
-            print(outcome(log, cuts))
-        except Exception as error:
+            print(outcome([bytes.fromhex(update) for update in log], cuts))
+        except Exception as error:  # noqa: BLE001 -- whatever it is, it is the finding
             print(type(error).__name__, error)

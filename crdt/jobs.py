@@ -1,0 +1,231 @@
+"""What an engine process can be asked: one frozen record a job, one a result, and their wire form (msgpack).
+
+Jobs are pure but for `Resident`, the live documents a process keeps between projections of the same issue. They hold
+the only code that touches documents, so they may crash, hang or eat memory: run them behind the wall.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from crdt.compaction import STORED, compact
+from crdt.document import Document
+from crdt.errors import SCHEMA, Refused
+from crdt.gate import check, fold, index_of
+from crdt.index import Index
+from crdt.issue import IssueContent, read
+from crdt.records import Limits, Overwrite
+from crdt.resident import Resident, ResidentIssue
+from crdt.update import diff, merge, repair_cuts
+
+Result_co = TypeVar("Result_co", covariant=True)
+
+
+class Job(Protocol[Result_co]):
+    """A record with the work it asks for. Raises `Refused` on bytes that are not sound."""
+
+    def run(self, resident: Resident) -> Result_co:
+        """Do the work. Anything but `Refused` that comes out of here is the issue's failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Projected:
+    """The issue as its document shows it; None when the process does not hold the issue and needs all of it."""
+
+    content: IssueContent | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectTail:
+    """Read an issue the process already holds at seq `after`, having merged `updates`, which end at `seq`."""
+
+    issue: str
+    after: int
+    seq: int
+    updates: Sequence[bytes]
+
+    def run(self, resident: Resident) -> Projected:
+        """The new content, or None as content: send `ProjectWhole`."""
+        # Taken out while it changes: an entry whose change failed half-way must not be found again.
+        entry = resident.take(self.issue, self.after)
+        if entry is None:
+            return Projected(None)
+        for update in self.updates:
+            _admit(entry.index, update)
+        if entry.index.cuts:
+            return Projected(None)  # a document counts halved characters wrongly: read it from repaired bytes
+        for update in self.updates:
+            entry.document.apply(update)
+        _expect_all(entry.document, entry.index)
+        resident.put(self.issue, entry.grown(self.seq, sum(map(len, self.updates))))
+        return Projected(read(entry.document))
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectWhole:
+    """Read an issue from all there is: `updates` from the first on, or a snapshot and what follows, up to `seq`."""
+
+    issue: str
+    seq: int
+    updates: Sequence[bytes]
+
+    def run(self, resident: Resident) -> Projected:
+        """The content, never None. The process keeps the document for the next `ProjectTail`."""
+        merged = merge(self.updates)
+        document, index = _loaded(merged)
+        if not index.cuts:
+            resident.put(self.issue, ResidentIssue(document, index, self.seq, len(merged)))
+        return Projected(read(document))
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """A snapshot's `state` and `index`. `kept`: why the merged bytes were kept as they are, None when compacted."""
+
+    state: bytes
+    index: bytes
+    kept: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Compact:
+    """Fold a snapshot (None: there is none) and the deltas after it into one. `tail`: (update, actor) in log order."""
+
+    state: bytes | None
+    index: bytes | None
+    tail: Sequence[tuple[bytes, str]]
+
+    def run(self, resident: Resident) -> Compacted:
+        """The new snapshot, which says all that its parts said."""
+        known = Index.decode(self.index) if self.index is not None else Index()
+        for update, actor in self.tail:
+            fold(known, update, actor)
+        head = [] if self.state is None else [self.state]
+        merged = merge([*head, *(update for update, _ in self.tail)])
+        compaction = compact(merged, known.cuts)
+        # A repaired snapshot has no cuts left; merged bytes kept as they were have all of theirs.
+        index = index_of(compaction.state, known.owners) if compaction.kept is None else known
+        return Compacted(compaction.state, index.encode(), compaction.kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """`difference` names what differs first between two states of an issue, without content; None: they are equal."""
+
+    difference: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """Are two sets of updates the same state: state vector, deletes and what a reader sees?"""
+
+    left: Sequence[bytes]
+    right: Sequence[bytes]
+
+    def run(self, resident: Resident) -> Compared:
+        """The first difference found."""
+        left, right = merge(self.left), merge(self.right)
+        if left == right:
+            return Compared(None)
+        (one, _), (other, _) = _loaded(left), _loaded(right)
+        if one.state_vector() != other.state_vector():
+            return Compared("state vector")
+        # Asked of the documents: what lost against a concurrent write is deleted there, but in no update.
+        if index_of(one.snapshot(), {}).deleted != index_of(other.snapshot(), {}).deleted:
+            return Compared("deletes")
+        return Compared(None if read(one) == read(other) else "content")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckIndex:
+    """Does a stored index say of its snapshot what the snapshot itself says?"""
+
+    state: bytes
+    index: bytes
+
+    def run(self, resident: Resident) -> Compared:
+        """The first difference found."""
+        stored, derived = Index.decode(self.index), index_of(self.state, {})
+        if stored.state_vector != derived.state_vector:
+            return Compared("index: state vector")
+        if stored.deleted != derived.deleted:
+            return Compared("index: deletes")
+        return Compared(None)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The gate's verdict on a big update, and the index that now includes what was accepted."""
+
+    update: bytes
+    gap: bool
+    overwrites: Sequence[Overwrite]
+    index: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Pass an update too big for the edge's loop through the gate."""
+
+    index: bytes
+    update: bytes
+    actor: str
+    limits: Limits
+
+    def run(self, resident: Resident) -> Checked:
+        """The verdict. Raises `Refused` as the gate does."""
+        index = Index.decode(self.index)
+        verdict = check(index, self.update, self.actor, self.limits)
+        return Checked(verdict.update, verdict.gap, verdict.overwrites, index.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """One update."""
+
+    update: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Merge updates too big for the edge's loop."""
+
+    updates: Sequence[bytes]
+
+    def run(self, resident: Resident) -> Bytes:
+        """All of them as one."""
+        return Bytes(merge(self.updates))
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """Find what a peer at `state_vector` lacks of an update too big for the edge's loop."""
+
+    update: bytes
+    state_vector: bytes
+
+    def run(self, resident: Resident) -> Bytes:
+        """What it lacks."""
+        return Bytes(diff(self.update, self.state_vector))
+
+
+def _loaded(merged: bytes) -> tuple[Document, Index]:
+    """A document of all of `merged`, and its index. Raises `Refused` where something would be left out or pending."""
+    index = Index()
+    _admit(index, merged)
+    document = Document.load(repair_cuts(merged, index.cuts))
+    _expect_all(document, index)
+    return document, index
+
+
+def _admit(index: Index, update: bytes) -> None:
+    """The gate once more, in front of the documents: what is stored is causally closed, or it is not shown."""
+    if check(index, update, "", STORED).gap:
+        raise Refused(SCHEMA, "something in the log lacks its causes")
+
+
+def _expect_all(document: Document, index: Index) -> None:
+    if document.state_vector() != index.state_vector:
+        raise Refused(SCHEMA, "something in the log never takes effect")

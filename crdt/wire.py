@@ -1,0 +1,69 @@
+"""Jobs and results between the edge and an engine process: msgpack, with every record under a code of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgpack  # type: ignore[import-untyped]
+
+from crdt import jobs
+from crdt.issue import Comment, IssueContent
+from crdt.records import Limits, Overwrite
+
+_DATACLASSES: Final = (
+    IssueContent,
+    Comment,
+    jobs.ProjectTail,
+    jobs.ProjectWhole,
+    jobs.Projected,
+    jobs.Compact,
+    jobs.Compacted,
+    jobs.Compare,
+    jobs.CheckIndex,
+    jobs.Compared,
+    jobs.Check,
+    jobs.Checked,
+    jobs.Merge,
+    jobs.Diff,
+    jobs.Bytes,
+)
+_FIELDS: Final[Mapping[type, tuple[str, ...]]] = MappingProxyType(
+    {record: tuple(field.name for field in fields(record)) for record in _DATACLASSES}
+    | {
+        Limits: ("max_update_bytes", "max_structs", "max_new_clients", "max_depth", "max_key_bytes"),
+        Overwrite: ("key", "item", "head", "item_wins"),
+    }
+)
+_CODES: Final = MappingProxyType({record: code for code, record in enumerate(_FIELDS)})
+_TYPES: Final = tuple(_FIELDS)
+_MSGPACK_TIMESTAMP: Final = 3  # datetimes with UTC, as `msgpack.unpackb` numbers its choices
+
+
+def pack(value: object) -> bytes:
+    """A job, a result, or plain values around them, as bytes. Raises ValueError or TypeError on anything else."""
+    packed: bytes = msgpack.packb(value, datetime=True, default=_extend)
+    return packed
+
+
+def unpack(data: bytes) -> Any:
+    """What `pack` was given; sequences come back as tuples. Raises ValueError or TypeError on other bytes."""
+    try:
+        return msgpack.unpackb(
+            data, timestamp=_MSGPACK_TIMESTAMP, use_list=False, strict_map_key=False, ext_hook=_revive
+        )
+    except (msgpack.UnpackException, IndexError) as error:
+        raise ValueError("not a record of ours") from error
+
+
+def _extend(record: object) -> msgpack.ExtType:
+    code = _CODES.get(type(record))
+    if code is None:
+        raise TypeError(f"{type(record).__name__} has no wire form")
+    return msgpack.ExtType(code, pack([getattr(record, name) for name in _FIELDS[type(record)]]))
+
+
+def _revive(code: int, data: bytes) -> object:
+    return _TYPES[code](*unpack(data))

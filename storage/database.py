@@ -1,0 +1,188 @@
+"""The one door to Postgres: a bounded pool whose every wait has a deadline, and one place where what drivers and
+sockets raise becomes `StoreUnavailable`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import asyncpg
+
+from storage.errors import StoreUnavailable
+
+# In quotes, because at run time these classes take no parameters; only the stubs know them.
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+OLDEST_POSTGRES: Final = 15
+_APPLICATION: Final = "syncline"
+
+# SQLSTATE classes that say something of the server or the moment, never of our statement.
+_TRANSIENT_CLASSES: Final = frozenset({
+    "08",  # connection
+    "28",  # authorization
+    "40",  # rolled back: serialization, deadlock
+    "53",  # out of disk, memory, connections
+    "57",  # shutdown, statement deadline
+    "58",  # input and output
+})  # fmt: skip
+_TRANSIENT_STATES: Final = frozenset({
+    "25006",  # read-only transaction
+    "25P03",  # idle in transaction for too long
+    "25P04",  # transaction took too long
+    "3D000",  # the database is not there
+    "55P03",  # a lock was not to be had in time
+})  # fmt: skip
+_PASSWORDS: Final = (
+    re.compile(r"(?<=://)([^:@/\s]*):[^@/\s]*(?=@)"),
+    re.compile(r"(?i)\b(password)=(?:'[^']*'|[^\s&]*)"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseLimits:
+    """Bounds of the pool. Connections are counted, times are in seconds."""
+
+    connections_max: int = 8
+    connect_timeout: float = 5.0
+    acquire_timeout: float = 5.0
+    statement_timeout: float = 30.0
+    lock_timeout: float = 10.0
+    turn_timeout: float = 60.0  # how long a transaction may wait for us before the server gives it up
+
+
+class Database:
+    """A pool of connections to a Postgres that is new enough. Made by `open_database`."""
+
+    def __init__(self, pool: Pool, limits: DatabaseLimits) -> None:
+        self._pool = pool
+        self._limits = limits
+
+    @asynccontextmanager
+    async def session(self, doing: str) -> AsyncIterator[Connection]:
+        """Borrow a connection. `doing` names the work in the message of a `StoreUnavailable`."""
+        with translated(doing):
+            async with self._pool.acquire(timeout=self._limits.acquire_timeout) as connection:
+                yield connection
+
+    async def close(self, deadline: float = 5.0) -> None:
+        """Close what is idle, wait for what is borrowed, and cut the rest after `deadline` seconds."""
+        try:
+            async with asyncio.timeout(deadline):
+                await self._pool.close()
+        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            self._pool.terminate()
+
+
+async def open_database(dsn: str, limits: DatabaseLimits) -> Database:
+    """Connect and check the version. Raises `StoreUnavailable` when there is no answer or Postgres is too old."""
+    with translated("connect to the database"):
+        pool = await asyncpg.create_pool(
+            dsn,
+            min_size=1,
+            max_size=limits.connections_max,
+            timeout=limits.connect_timeout,
+            # The server's own deadline comes first, so that it is the server that says what happened.
+            command_timeout=limits.statement_timeout + 1,
+            server_settings=_session_settings(limits),
+            reset=_nothing_to_reset,
+        )
+    database = Database(pool, limits)
+    try:
+        async with database.session("check the version of Postgres") as connection:
+            check_version(connection)
+    except BaseException:
+        pool.terminate()
+        raise
+    return database
+
+
+async def connect(dsn: str, *, connect_timeout: float = 5.0) -> asyncpg.Connection[asyncpg.Record]:
+    """One connection outside the pool and without statement deadlines, for migrations. Raises `StoreUnavailable`."""
+    with translated("connect to the database"):
+        connection = await asyncpg.connect(
+            dsn, timeout=connect_timeout, server_settings={"application_name": f"{_APPLICATION} migrate"}
+        )
+    try:
+        check_version(connection)
+    except StoreUnavailable:
+        await connection.close()
+        raise
+    return connection
+
+
+def check_version(connection: Connection) -> None:
+    """Raises `StoreUnavailable` for a Postgres older than `OLDEST_POSTGRES`."""
+    version = connection.get_server_version()
+    if version.major < OLDEST_POSTGRES:
+        raise StoreUnavailable(
+            f"Postgres {version.major}.{version.minor} is too old: Syncline needs {OLDEST_POSTGRES} or newer"
+        )
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Raise `StoreUnavailable` for whatever says that the database cannot be reached or does not take the work now.
+
+    Errors of the statement itself (a bug, or a constraint the caller asks about) pass through.
+    """
+    try:
+        yield
+    except asyncpg.PostgresError as error:
+        if not _is_transient(error):
+            raise
+        raise StoreUnavailable(f"cannot {doing}: {_told(error)}") from error
+    except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        # A ValueError among them is a wrong argument or DSN; the rest is a connection that went away under us.
+        if isinstance(error, ValueError):
+            raise
+        raise StoreUnavailable(f"cannot {doing}: {_told(error)}") from error
+    except TimeoutError as error:  # an OSError too, and it has no words of its own
+        raise StoreUnavailable(f"cannot {doing}: no answer in time") from error
+    except OSError as error:
+        raise StoreUnavailable(f"cannot {doing}: {_told(error)}") from error
+
+
+def redacted(text: str) -> str:
+    """A DSN, or a message that may hold one, without its password."""
+    url, keyword = _PASSWORDS
+    return keyword.sub(r"\1=***", url.sub(r"\1:***", text))
+
+
+def _is_transient(error: asyncpg.PostgresError) -> bool:
+    state = error.sqlstate or ""
+    return state[:2] in _TRANSIENT_CLASSES or state in _TRANSIENT_STATES
+
+
+def _told(error: Exception) -> str:
+    # Only the first line: DETAIL may quote a row, and rows are documents' content.
+    words = str(error.args[0]) if isinstance(error, asyncpg.PostgresError) and error.args else str(error)
+    return redacted(words.partition("\n")[0]) or type(error).__name__
+
+
+def _session_settings(limits: DatabaseLimits) -> dict[str, str]:
+    return {
+        "application_name": _APPLICATION,
+        # Whatever the server's or the role's default is: what we call committed is on disk.
+        "synchronous_commit": "on",
+        "statement_timeout": _milliseconds(limits.statement_timeout),
+        "lock_timeout": _milliseconds(limits.lock_timeout),
+        "idle_in_transaction_session_timeout": _milliseconds(limits.turn_timeout),
+        "timezone": "UTC",
+    }
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(round(seconds * 1000))
+
+
+async def _nothing_to_reset(connection: Connection) -> None:
+    """Sessions keep no state between loans, and the usual reset would double the round trips of an append.
+
+    asyncpg still rolls back a transaction that was left open.
+    """

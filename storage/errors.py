@@ -1,0 +1,28 @@
+"""How the store says no. `StoreUnavailable` means try again; it never means "there is nothing"."""
+
+
+class StoreError(Exception):
+    """Base of what `storage` raises on purpose; the message says what to do."""
+
+
+class StoreUnavailable(StoreError):
+    """The database cannot be reached, refuses writes (read-only, disk full), or missed a deadline.
+
+    The outcome of a write that raised this is unknown: forget what you hold and read the log again.
+    """
+
+
+class Overloaded(StoreError):
+    """The queue in front of the log is full: nothing was queued. Make the writer wait, or send it away for a while."""
+
+
+class UnknownWorkspace(StoreError):
+    """No workspace of that slug or id."""
+
+
+class Corrupt(StoreError):
+    """Stored bytes do not match their checksum, or do not decode. Never served, never overwritten."""
+
+
+class Trimmed(StoreError):
+    """The history asked for was trimmed away; what is left starts at the issue's floor."""

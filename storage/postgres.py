@@ -1,0 +1,235 @@
+"""The durable store on Postgres: which statements make up each promise of `storage/store.py`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+from uuid import UUID
+
+import asyncpg
+
+from storage.database import Connection, Database
+from storage.errors import Trimmed, UnknownWorkspace
+from storage.store import (
+    Delta,
+    DocumentStatus,
+    NewDelta,
+    ProjectedIssue,
+    ProjectionTurn,
+    Snapshot,
+    StoredIssue,
+    Workspace,
+)
+from storage.tables import deltas, documents, issues, snapshots, workspaces
+
+PAGE_BYTES_MAX: Final = 32 * 1024 * 1024
+
+_PROBE: Final = """
+INSERT INTO probes (id, written_at) VALUES (1, now()) ON CONFLICT (id) DO UPDATE SET written_at = excluded.written_at"""
+
+
+class PostgresStore:
+    """`Store` on a migrated database."""
+
+    def __init__(self, database: Database, *, page_bytes_max: int = PAGE_BYTES_MAX) -> None:
+        self._database = database
+        self._page_bytes_max = page_bytes_max
+
+    async def append(self, batch: Sequence[NewDelta]) -> list[int]:
+        if not batch:
+            return []
+        arguments = deltas.append_arguments(batch)
+        try:
+            async with self._database.session("append to the log") as connection:
+                bumped = await connection.fetch(deltas.APPEND, *arguments)
+        except asyncpg.NotNullViolationError as error:
+            raise UnknownWorkspace("a delta names a workspace that does not exist") from error
+        return deltas.numbered(batch, bumped)
+
+    async def load(self, workspace_id: int, issue_id: UUID) -> StoredIssue:
+        return (await self.load_many(workspace_id, [issue_id]))[issue_id]
+
+    async def load_many(self, workspace_id: int, issue_ids: Sequence[UUID]) -> dict[UUID, StoredIssue]:
+        async with self._database.session("load issues") as connection:
+            rows = await connection.fetch(snapshots.LOAD, workspace_id, issue_ids)
+        found = snapshots.stored_issues(rows)
+        return {issue_id: found.get(issue_id) or StoredIssue(None, []) for issue_id in issue_ids}
+
+    async def load_log(self, workspace_id: int, issue_id: UUID, until: int | None = None) -> StoredIssue:
+        issue = (workspace_id, issue_id)
+        async with self._database.session("load the log") as connection, _one_view(connection):
+            status = await connection.fetchrow(documents.ONE, *issue)
+            floor: int = status["floor"] if status else 0
+            if until is None:
+                row = await connection.fetchrow(snapshots.ONE, *issue, floor) if floor else None
+            else:
+                row = await connection.fetchrow(snapshots.NEWEST_UNTIL, *issue, until)
+            if row is None and floor:
+                raise Trimmed(f"issue {issue_id}: its history starts at seq {floor}")
+            start = snapshots.snapshot(row) if row else None
+            tail = await connection.fetch(deltas.RANGE, *issue, start.seq if start else 0, until)
+        return StoredIssue(start, [deltas.delta(row) for row in tail])
+
+    async def tail(self, workspace_id: int, issue_id: UUID, after: int) -> list[Delta]:
+        async with self._database.session("read an issue's tail") as connection:
+            return [deltas.delta(row) for row in await connection.fetch(deltas.TAIL, workspace_id, issue_id, after)]
+
+    async def page(self, workspace_id: int, after: int, limit: int) -> list[Delta]:
+        async with self._database.session("read a page of the log") as connection:
+            rows = await connection.fetch(deltas.PAGE, workspace_id, after, limit, self._page_bytes_max)
+        return [deltas.delta(row) for row in rows]
+
+    async def issue_ids(self, workspace_id: int, after: UUID | None, limit: int) -> list[UUID]:
+        async with self._database.session("list issues") as connection:
+            rows = await connection.fetch(documents.ISSUE_IDS, workspace_id, after, limit)
+        return [row["issue_id"] for row in rows]
+
+    async def projected(self, workspace_id: int, issue_ids: Sequence[UUID]) -> dict[UUID, ProjectedIssue]:
+        async with self._database.session("read projected issues") as connection, _one_view(connection):
+            rows = await connection.fetch(issues.SELECT, workspace_id, issue_ids)
+            comments = await connection.fetch(issues.SELECT_COMMENTS, workspace_id, issue_ids)
+        return issues.projected_issues(rows, comments)
+
+    async def workspace(self, slug: str) -> Workspace | None:
+        async with self._database.session("look up a workspace") as connection:
+            row = await connection.fetchrow(workspaces.ONE, slug)
+        return workspaces.workspace(row) if row else None
+
+    async def workspaces(self) -> list[Workspace]:
+        async with self._database.session("list workspaces") as connection:
+            return [workspaces.workspace(row) for row in await connection.fetch(workspaces.ALL)]
+
+    async def create_workspace(self, slug: str, name: str) -> Workspace:
+        async with self._database.session("create a workspace") as connection:
+            return await workspaces.create(connection, slug, name)
+
+    @asynccontextmanager
+    async def projection(self, workspace_id: int) -> AsyncIterator[ProjectionTurn | None]:
+        # The row lock lives as long as the transaction: a node that dies gives up its turn by that alone.
+        async with self._database.session("project issues") as connection, connection.transaction():
+            cursor = await connection.fetchval(workspaces.TAKE_CURSOR, workspace_id, workspaces.PROJECTION)
+            yield None if cursor is None else _Turn(connection, workspace_id, cursor)
+
+    async def document(self, workspace_id: int, issue_id: UUID) -> DocumentStatus | None:
+        async with self._database.session("read an issue's status") as connection:
+            row = await connection.fetchrow(documents.ONE, workspace_id, issue_id)
+        return documents.status(row) if row else None
+
+    async def issues_to_compact(self, updates: int, tail_bytes: int, limit: int) -> list[DocumentStatus]:
+        async with self._database.session("look for issues to compact") as connection:
+            rows = await connection.fetch(documents.TO_COMPACT, updates, tail_bytes, limit)
+        return [documents.status(row) for row in rows]
+
+    async def save_snapshot(self, snapshot: Snapshot) -> None:
+        issue = (snapshot.workspace_id, snapshot.issue_id)
+        async with self._database.session("save a snapshot") as connection, connection.transaction():
+            newest, _ = await _lock(connection, *issue)
+            if snapshot.seq > newest:
+                await connection.execute(snapshots.INSERT, *snapshots.insert_arguments(snapshot))
+                await connection.execute(documents.NOTE_SNAPSHOT, *issue, snapshot.seq)
+
+    async def snapshots(self, workspace_id: int, issue_id: UUID) -> list[Snapshot]:
+        async with self._database.session("read snapshots") as connection:
+            rows = await connection.fetch(snapshots.ALL, workspace_id, issue_id)
+        return [snapshots.snapshot(row) for row in rows]
+
+    async def drop_snapshots(self, workspace_id: int, issue_id: UUID, seqs: Sequence[int]) -> int:
+        async with self._database.session("drop snapshots") as connection, connection.transaction():
+            newest, floor = await _lock(connection, workspace_id, issue_id)
+            if newest in seqs or floor in seqs:
+                raise ValueError(f"snapshots {newest} (newest) and {floor} (floor) must stay")
+            dropped: int = await connection.fetchval(snapshots.DROP, workspace_id, issue_id, seqs)
+        return dropped
+
+    async def trim(self, workspace_id: int, issue_id: UUID, through: int) -> int:
+        issue = (workspace_id, issue_id)
+        async with self._database.session("trim the log") as connection, connection.transaction():
+            await _lock(connection, *issue)
+            if await connection.fetchrow(snapshots.ONE, *issue, through) is None:
+                raise ValueError(f"no snapshot is kept at seq {through}")
+            slowest = await connection.fetchval(workspaces.SLOWEST_CURSOR, workspace_id)
+            if slowest is None or through > slowest:
+                raise ValueError(f"a reader of the log is still at seq {slowest}")
+            trimmed = await connection.fetchrow(deltas.TRIM, *issue, through)
+            assert trimmed is not None
+            await connection.execute(snapshots.TRIM, *issue, through)
+            await connection.execute(documents.NOTE_TRIM, *issue, through)
+            # Last, because every writer of the workspace waits from here to COMMIT.
+            await connection.execute(workspaces.RAISE_FLOOR, workspace_id, trimmed["floor"])
+        rows: int = trimmed["rows"]
+        return rows
+
+    async def quarantine(self, workspace_id: int, issue_id: UUID, reason: str) -> None:
+        async with self._database.session("quarantine an issue") as connection:
+            await connection.execute(documents.QUARANTINE, workspace_id, issue_id, reason)
+
+    async def release(self, workspace_id: int, issue_id: UUID) -> bool:
+        async with self._database.session("release an issue") as connection:
+            return await connection.fetchval(documents.RELEASE, workspace_id, issue_id) is not None
+
+    async def quarantined(self) -> list[DocumentStatus]:
+        async with self._database.session("list quarantined issues") as connection:
+            return [documents.status(row) for row in await connection.fetch(documents.QUARANTINED)]
+
+    async def check_writable(self) -> None:
+        async with self._database.session("write to the database") as connection:
+            await connection.execute(_PROBE)
+
+    async def close(self) -> None:
+        await self._database.close()
+
+
+class _Turn:
+    """One node's turn at a workspace's projection, inside one transaction."""
+
+    def __init__(self, connection: Connection, workspace_id: int, cursor: int) -> None:
+        self._connection = connection
+        self._workspace_id = workspace_id
+        self._cursor = cursor
+
+    @property
+    def cursor(self) -> int:
+        return self._cursor
+
+    async def save(self, rows: Sequence[ProjectedIssue], page: Sequence[Delta]) -> None:
+        if page:
+            await self._count(page)
+        if rows:
+            await self._upsert(rows)
+
+    async def _count(self, page: Sequence[Delta]) -> None:
+        issue_ids = list({delta.issue_id for delta in page})
+        known = await self._connection.fetch(documents.SNAPSHOT_SEQS, self._workspace_id, issue_ids)
+        counts = documents.counted(page, {row["issue_id"]: row["snapshot_seq"] for row in known})
+        await self._connection.execute(documents.COUNT, *documents.count_arguments(self._workspace_id, counts))
+        last = page[-1].seq
+        await self._connection.execute(workspaces.MOVE_CURSOR, self._workspace_id, workspaces.PROJECTION, last)
+        self._cursor = last
+
+    async def _upsert(self, rows: Sequence[ProjectedIssue]) -> None:
+        stored = await self._connection.fetch(issues.SEQS, self._workspace_id, [row.issue_id for row in rows])
+        new = issues.newer(rows, {row["id"]: row["seq"] for row in stored})
+        await self._connection.executemany(
+            issues.UPSERT, [issues.upsert_arguments(self._workspace_id, row) for row in new]
+        )
+        columns = issues.comment_arguments(new)
+        await self._connection.execute(
+            issues.DELETE_COMMENTS, self._workspace_id, [row.issue_id for row in new], *columns[:2]
+        )
+        await self._connection.execute(issues.UPSERT_COMMENTS, self._workspace_id, *columns)
+
+
+@asynccontextmanager
+async def _one_view(connection: Connection) -> AsyncIterator[None]:
+    """Everything read inside is from the same moment."""
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        yield
+
+
+async def _lock(connection: Connection, workspace_id: int, issue_id: UUID) -> tuple[int, int]:
+    """Make snapshots and trims of one issue take turns; returns its newest snapshot's seq and its floor."""
+    await connection.execute(documents.CREATE, workspace_id, issue_id)
+    row = await connection.fetchrow(documents.LOCK, workspace_id, issue_id)
+    assert row is not None
+    return row["snapshot_seq"], row["floor"]

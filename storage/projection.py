@@ -1,0 +1,144 @@
+"""From deltas to rows: has an engine read issues, whole or by what is new since it last read them.
+
+An issue the engine cannot digest is quarantined here and yields no row; that never stops another issue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+
+from crdt.errors import Refused
+from crdt.issue import IssueContent
+from crdt.jobs import Job, Projected, ProjectTail, ProjectWhole
+from storage.engine import Engine, EngineFailed, IssueKey
+from storage.errors import Corrupt
+from storage.store import Delta, ProjectedIssue, Store, StoredIssue
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectionLimits:
+    """`job_seconds`: deadline of one engine job. `held_issues`: how many issues are remembered as read before."""
+
+    job_seconds: float = 5.0
+    jobs_at_once: int = 16
+    loads_at_once: int = 16
+    held_issues: int = 8_192
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """Where the engine's copy of an issue stands, as far as we know. If it has lost it, it says so."""
+
+    seq: int
+    version: int
+    updated_at: datetime
+
+
+class Projection:
+    """Reads issues through an engine, and remembers what the engine holds."""
+
+    def __init__(
+        self,
+        store: Store,
+        engine: Engine,
+        limits: ProjectionLimits,
+        on_quarantine: Callable[[IssueKey], None] | None = None,
+    ) -> None:
+        self._store = store
+        self._engine = engine
+        self._limits = limits
+        self._on_quarantine = on_quarantine
+        self._held: OrderedDict[IssueKey, _Held] = OrderedDict()
+        self._jobs = asyncio.Semaphore(limits.jobs_at_once)
+
+    async def rows(self, workspace_id: int, touched: Mapping[UUID, Sequence[Delta]]) -> list[ProjectedIssue]:
+        """The rows of the issues these deltas touch, each at least as new as its deltas. Raises `StoreUnavailable` and
+        `EngineUnavailable`; nothing is lost then, read again."""
+        keys = [IssueKey(workspace_id, issue_id) for issue_id in touched]
+        held = [key for key in keys if key in self._held]
+        tails = await asyncio.gather(*(self._tail(key, touched[key.issue_id]) for key in held))
+        rows = [row for row in tails if isinstance(row, ProjectedIssue)]
+        unknown = [key for key in keys if key not in held] + [key for key in tails if isinstance(key, IssueKey)]
+        for at in range(0, len(unknown), self._limits.loads_at_once):
+            some = unknown[at : at + self._limits.loads_at_once]
+            loaded = await self._load(workspace_id, some)
+            wholes = await asyncio.gather(*(self._whole(key, stored) for key, stored in loaded.items()))
+            rows += [row for row in wholes if row is not None]
+        return rows
+
+    async def _tail(self, key: IssueKey, deltas: Sequence[Delta]) -> ProjectedIssue | IssueKey | None:
+        """The row, from what is new to the engine; the key when it must be read whole; None when it was quarantined."""
+        held = self._held.pop(key)
+        new = [delta for delta in deltas if delta.seq > held.seq]
+        now = _Held(new[-1].seq, held.version + len(new), new[-1].created_at) if new else held
+        job = ProjectTail(str(key), held.seq, now.seq, [delta.update for delta in new])
+        projected = await self._run(job, key)
+        if projected is None:
+            return None
+        if projected.content is None:
+            return key
+        self._hold(key, now)
+        content = replace(projected.content, updated_at=now.updated_at)
+        return ProjectedIssue(key.issue_id, now.seq, now.version, content)
+
+    async def _whole(self, key: IssueKey, stored: StoredIssue) -> ProjectedIssue | None:
+        projected = await self._run(ProjectWhole(str(key), stored.seq, stored.updates), key)
+        if projected is None or projected.content is None:
+            return None
+        row = row_of(key.issue_id, stored, projected.content)
+        if row.content.updated_at is not None:
+            self._hold(key, _Held(row.seq, row.version, row.content.updated_at))
+        return row
+
+    async def _run(self, job: Job[Projected], key: IssueKey) -> Projected | None:
+        """The engine's answer; None after a failure that is the issue's own, which is then in quarantine."""
+        try:
+            async with self._jobs:
+                return await self._engine.run(job, key=key, deadline=self._limits.job_seconds)
+        except (EngineFailed, Refused) as failure:
+            await self._quarantine(key, failure.reason)
+            return None
+
+    async def _load(self, workspace_id: int, keys: Sequence[IssueKey]) -> dict[IssueKey, StoredIssue]:
+        try:
+            stored = await self._store.load_many(workspace_id, [key.issue_id for key in keys])
+        except Corrupt as corrupt:
+            if len(keys) == 1:
+                await self._quarantine(keys[0], str(corrupt))
+                return {}
+            # One of them: find out which, so that the others are read.
+            alone = [await self._load(workspace_id, [key]) for key in keys]
+            return {key: stored for loaded in alone for key, stored in loaded.items()}
+        return {key: stored[key.issue_id] for key in keys}
+
+    async def _quarantine(self, key: IssueKey, reason: str) -> None:
+        structlog.get_logger().warning(
+            "issue quarantined", workspace=key.workspace_id, issue=str(key.issue_id), reason=reason
+        )
+        await self._store.quarantine(key.workspace_id, key.issue_id, reason)
+        if self._on_quarantine is not None:
+            self._on_quarantine(key)
+
+    def _hold(self, key: IssueKey, held: _Held) -> None:
+        self._held[key] = held
+        if len(self._held) > self._limits.held_issues:
+            self._held.popitem(last=False)
+
+
+def row_of(issue_id: UUID, stored: StoredIssue, content: IssueContent) -> ProjectedIssue:
+    """A row with what only the log knows: when the issue was last changed and, unless its document says so and as far
+    as the log reaches back, when it was created. A snapshot's time is that of the last delta in it."""
+    updated_at = stored.tail[-1].created_at if stored.tail else stored.snapshot.created_at if stored.snapshot else None
+    created_at = content.created_at
+    if created_at is None and stored.snapshot is None and stored.tail:
+        created_at = stored.tail[0].created_at
+    return ProjectedIssue(
+        issue_id, stored.seq, stored.version, replace(content, created_at=created_at, updated_at=updated_at)
+    )

@@ -1,0 +1,96 @@
+"""Rows of `deltas`, the log: how a batch is appended in one statement and how rows are read back and checked."""
+
+# ruff: noqa: S608 -- the f-strings are built from constants of this module
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import count
+from typing import Final
+from uuid import UUID
+from zlib import crc32
+
+from asyncpg import Record
+
+from storage.errors import Corrupt
+from storage.store import Delta, NewDelta
+
+_COLUMNS: Final = "workspace_id, seq, issue_id, update, actor_id, device_id, created_at, checksum"
+
+# One statement, one round trip, committed on its own. The rows of `workspaces` are locked in the order of their ids, so
+# that batches never deadlock, and stay locked until COMMIT: the next writer of a workspace numbers from what this one
+# left, so commit order is seq order. A workspace that does not exist leaves `seq` NULL, which the table refuses: the
+# statement then commits nothing.
+APPEND: Final = """
+WITH incoming AS (
+    SELECT *, row_number() OVER (PARTITION BY workspace_id ORDER BY position) AS place
+    FROM unnest($1::bigint[], $2::uuid[], $3::bytea[], $4::bigint[], $5::text[], $6::text[], $7::timestamptz[])
+        WITH ORDINALITY
+        AS row (workspace_id, issue_id, update, checksum, actor_id, device_id, created_at, position)
+), counted AS (
+    SELECT workspace_id, count(*) AS rows FROM incoming GROUP BY workspace_id
+), locked AS (
+    SELECT id, rows FROM workspaces JOIN counted ON id = workspace_id ORDER BY id FOR NO KEY UPDATE OF workspaces
+), bumped AS (
+    UPDATE workspaces SET head = head + rows FROM locked WHERE workspaces.id = locked.id
+    RETURNING workspaces.id, head - rows AS before
+), appended AS (
+    INSERT INTO deltas (workspace_id, seq, issue_id, update, checksum, actor_id, device_id, created_at)
+    SELECT workspace_id, before + place, issue_id, update, checksum, actor_id, device_id, created_at
+    FROM incoming LEFT JOIN bumped ON id = workspace_id
+)
+SELECT id, before FROM bumped"""
+
+TAIL: Final = f"""
+SELECT {_COLUMNS} FROM deltas WHERE workspace_id = $1 AND issue_id = $2 AND seq > $3 ORDER BY seq"""
+RANGE: Final = f"""
+SELECT {_COLUMNS} FROM deltas
+WHERE workspace_id = $1 AND issue_id = $2 AND seq > $3 AND ($4::bigint IS NULL OR seq <= $4) ORDER BY seq"""
+
+# At most $3 rows and, after the first, at most $4 bytes of updates: a page fits into memory whatever was written.
+PAGE: Final = f"""
+SELECT {_COLUMNS} FROM (
+    SELECT {_COLUMNS}, sum(octet_length(update)) OVER (ORDER BY seq) AS bytes, row_number() OVER (ORDER BY seq) AS row
+    FROM (SELECT {_COLUMNS} FROM deltas WHERE workspace_id = $1 AND seq > $2 ORDER BY seq LIMIT $3) AS page
+) AS measured
+WHERE bytes <= $4 OR row = 1 ORDER BY seq"""
+
+TRIM: Final = """
+WITH trimmed AS (
+    DELETE FROM deltas WHERE workspace_id = $1 AND issue_id = $2 AND seq <= $3 RETURNING seq
+)
+SELECT count(*) AS rows, max(seq) AS floor FROM trimmed"""
+
+
+def append_arguments(batch: Sequence[NewDelta]) -> tuple[list[object], ...]:
+    """The columns of a batch, in the order `APPEND` takes them."""
+    rows = [
+        (d.workspace_id, d.issue_id, d.update, checksum(d.issue_id, d.update), d.actor_id, d.device_id, d.created_at)
+        for d in batch
+    ]
+    return tuple(list(column) for column in zip(*rows, strict=True))
+
+
+def numbered(batch: Sequence[NewDelta], bumped: Iterable[Record]) -> list[int]:
+    """The seq of each delta of a batch, from what `APPEND` returned."""
+    places = {row["id"]: count(row["before"] + 1) for row in bumped}
+    return [next(places[delta.workspace_id]) for delta in batch]
+
+
+def delta(row: Record) -> Delta:
+    """A row of this table. Raises `Corrupt` when it is not what was written."""
+    *columns, stored = row
+    return checked(Delta(*columns), stored)
+
+
+def checked(delta: Delta, stored: int) -> Delta:
+    if checksum(delta.issue_id, delta.update) != stored:
+        raise Corrupt(
+            f"delta {delta.seq} of workspace {delta.workspace_id}, issue {delta.issue_id}: checksum does not match"
+        )
+    return delta
+
+
+def checksum(issue_id: UUID, update: bytes) -> int:
+    """CRC-32 of issue id and update, so that a row that ended up under another issue is corrupt as well."""
+    return crc32(update, crc32(issue_id.bytes))

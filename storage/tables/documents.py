@@ -1,0 +1,133 @@
+"""Rows of `documents`: what is counted of each issue, whether it is quarantined, and which ones want compaction."""
+
+# ruff: noqa: S608 -- the f-strings are built from constants of this module
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from asyncpg import Record
+
+from storage.store import Delta, DocumentStatus
+
+_COLUMNS: Final = (
+    "workspace_id, issue_id, version, last_seq, snapshot_seq, tail_updates, tail_bytes, quarantined_at, "
+    "quarantine_reason, floor, created_at, updated_at"
+)
+
+ONE: Final = f"SELECT {_COLUMNS} FROM documents WHERE workspace_id = $1 AND issue_id = $2"
+QUARANTINED: Final = f"""
+SELECT {_COLUMNS} FROM documents WHERE quarantined_at IS NOT NULL ORDER BY workspace_id, issue_id"""
+
+# Issues the projector has not seen yet are only in the log: there the index is walked from one issue to the next.
+# A snapshot always has its row here.
+ISSUE_IDS: Final = """
+WITH RECURSIVE written AS (
+    (SELECT issue_id FROM deltas WHERE workspace_id = $1 AND ($2::uuid IS NULL OR issue_id > $2)
+     ORDER BY issue_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT issue_id FROM deltas WHERE workspace_id = $1 AND issue_id > written.issue_id
+            ORDER BY issue_id LIMIT 1)
+    FROM written WHERE written.issue_id IS NOT NULL
+)
+SELECT issue_id FROM (
+    (SELECT issue_id FROM written WHERE issue_id IS NOT NULL LIMIT $3)
+    UNION
+    (SELECT issue_id FROM documents WHERE workspace_id = $1 AND ($2::uuid IS NULL OR issue_id > $2)
+     ORDER BY issue_id LIMIT $3)
+) AS known
+ORDER BY issue_id LIMIT $3"""
+
+# Two questions, two indexes; the answers are few.
+TO_COMPACT: Final = f"""
+SELECT {_COLUMNS} FROM (
+    (SELECT {_COLUMNS} FROM documents
+     WHERE quarantined_at IS NULL AND tail_updates >= $1 ORDER BY tail_updates DESC LIMIT $3)
+    UNION
+    (SELECT {_COLUMNS} FROM documents
+     WHERE quarantined_at IS NULL AND tail_bytes >= $2 ORDER BY tail_bytes DESC LIMIT $3)
+) AS found
+ORDER BY tail_updates DESC, tail_bytes DESC, workspace_id, issue_id LIMIT $3"""
+
+# A new issue's row, or nothing; then the row's lock, under which snapshots and trims of one issue take turns.
+CREATE: Final = "INSERT INTO documents (workspace_id, issue_id) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+LOCK: Final = "SELECT snapshot_seq, floor FROM documents WHERE workspace_id = $1 AND issue_id = $2 FOR UPDATE"
+
+# Deltas through `last_seq` are counted; those of them the snapshot does not hold are the new tail.
+NOTE_SNAPSHOT: Final = """
+UPDATE documents SET snapshot_seq = $3, tail_updates = tail.rows, tail_bytes = tail.bytes
+FROM (
+    SELECT count(*) AS rows, coalesce(sum(octet_length(update)), 0) AS bytes
+    FROM deltas WHERE workspace_id = $1 AND issue_id = $2 AND seq > $3
+        AND seq <= (SELECT last_seq FROM documents WHERE workspace_id = $1 AND issue_id = $2)
+) AS tail
+WHERE workspace_id = $1 AND issue_id = $2"""
+NOTE_TRIM: Final = "UPDATE documents SET floor = $3 WHERE workspace_id = $1 AND issue_id = $2"
+
+QUARANTINE: Final = """
+INSERT INTO documents (workspace_id, issue_id, quarantined_at, quarantine_reason) VALUES ($1, $2, now(), $3)
+ON CONFLICT (workspace_id, issue_id) DO UPDATE SET quarantined_at = now(), quarantine_reason = $3"""
+RELEASE: Final = """
+UPDATE documents SET quarantined_at = NULL, quarantine_reason = NULL
+WHERE workspace_id = $1 AND issue_id = $2 AND quarantined_at IS NOT NULL RETURNING true"""
+
+SNAPSHOT_SEQS: Final = """
+SELECT issue_id, snapshot_seq FROM documents
+WHERE workspace_id = $1 AND issue_id = ANY ($2::uuid[]) ORDER BY issue_id FOR UPDATE"""
+
+# A page counts once: the cursor moves in the same transaction.
+COUNT: Final = """
+INSERT INTO documents AS d (workspace_id, issue_id, version, last_seq, tail_updates, tail_bytes, created_at, updated_at)
+SELECT $1, * FROM unnest(
+    $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::timestamptz[], $8::timestamptz[])
+ON CONFLICT (workspace_id, issue_id) DO UPDATE SET
+    version = d.version + excluded.version,
+    last_seq = excluded.last_seq,
+    tail_updates = d.tail_updates + excluded.tail_updates,
+    tail_bytes = d.tail_bytes + excluded.tail_bytes,
+    created_at = coalesce(d.created_at, excluded.created_at),
+    updated_at = excluded.updated_at"""
+
+
+@dataclass(slots=True)
+class Count:
+    """What one page of the log adds to one issue's row."""
+
+    issue_id: UUID
+    deltas: int
+    last_seq: int
+    tail_updates: int
+    tail_bytes: int
+    first_at: datetime
+    last_at: datetime
+
+
+def counted(page: Sequence[Delta], snapshot_seqs: Mapping[UUID, int]) -> list[Count]:
+    """One `Count` an issue, by issue id. A delta its snapshot already holds is no longer tail."""
+    counts: dict[UUID, Count] = {}
+    for delta in page:
+        at = delta.created_at
+        count = counts.setdefault(delta.issue_id, Count(delta.issue_id, 0, 0, 0, 0, at, at))
+        count.deltas += 1
+        count.last_seq = delta.seq
+        count.last_at = at
+        if delta.seq > snapshot_seqs.get(delta.issue_id, 0):
+            count.tail_updates += 1
+            count.tail_bytes += len(delta.update)
+    return [counts[issue_id] for issue_id in sorted(counts)]
+
+
+def count_arguments(workspace_id: int, counts: Sequence[Count]) -> tuple[object, ...]:
+    columns = zip(
+        *((c.issue_id, c.deltas, c.last_seq, c.tail_updates, c.tail_bytes, c.first_at, c.last_at) for c in counts),
+        strict=True,
+    )
+    return workspace_id, *(list(column) for column in columns)
+
+
+def status(row: Record) -> DocumentStatus:
+    return DocumentStatus(*row)
