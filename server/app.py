@@ -1,0 +1,225 @@
+"""A node: every part made and wired here, started from the ground up and stopped from the top down."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from server import auth, bounds
+from server.clock import SystemClock
+from server.config import Settings
+from server.doors.http import NotReady, http_app
+from server.doors.yjs import PREFIX, YjsDoor, YjsServices
+from server.engine import EnginePool
+from server.hub import Hub, HubServices
+from server.listener import Listener, bind, listen
+from server.metrics import Metrics
+from server.observation import Observation
+from server.opening import Opened, open_store
+from server.permissions import Identity, Role
+from server.relay import LogRelay
+from server.stopping import Stop
+from server.supervisor import Supervisor
+from server.websocket import Door, Handshake
+from server.websocket.asgi import AsgiEndpoint
+from server.websocket.picows import PicowsEndpoint
+from storage.appender import Appender, CommitStats
+from storage.compactor import Compactor
+from storage.projector import Projector
+
+log = structlog.get_logger()
+
+MAIN_WORKSPACE = "main"
+READY_TOKEN_DAYS = 30
+FILES_BESIDE_SOCKETS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What a person needs to use a node that has just started."""
+
+    host: str
+    port: int
+    workspace: str
+    token: str
+    database_url: str
+
+
+async def serve(settings: Settings, announce: Callable[[Ready], None]) -> None:
+    """Run a node until SIGTERM or SIGINT. Raises `StoreError` and `AddressUnavailable` when it cannot start."""
+    stop = Stop()
+    stop.listen()
+    _allow_open_files(settings.max_connections + FILES_BESIDE_SOCKETS)
+    try:
+        with bind(settings.host, settings.port) as bound:
+            async with open_store(settings, serving=True) as opened:
+                await opened.store.create_workspace(MAIN_WORKSPACE, "Main")
+                node = Node(settings, opened, auth.key_of(settings))
+                await node.run(bound, stop, announce)
+    except asyncio.CancelledError:
+        if not stop.asked.is_set():
+            raise
+    log.info("stopped")
+
+
+def _allow_open_files(wanted: int) -> None:
+    """Every socket is an open file, and the usual soft limit is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        log.warning("the system allows fewer open files than max-connections needs", allowed=allowed, wanted=wanted)
+
+
+class Node:
+    """The parts of one server process over an open store. Made inside the running loop."""
+
+    def __init__(self, settings: Settings, opened: Opened, key: str) -> None:
+        self._settings = settings
+        self._opened = opened
+        self._key = key
+        self._clock = SystemClock()
+        self._metrics = Metrics()
+        self._observe = Observation(self._metrics)
+        self._is_stopping = False
+        self._engine = EnginePool(
+            bounds.of_engine(settings), on_job=self._observe.job, on_restart=self._observe.engine_restart
+        )
+        self._projector = Projector(
+            opened.store,
+            self._engine,
+            bounds.of_projector(settings),
+            now=self._clock.now,
+            on_page=self._observe.page,
+            on_failure=self._observe.failure,
+            on_quarantine=self._observe.quarantine,
+        )
+        self._compactor = Compactor(
+            opened.store,
+            self._engine,
+            bounds.of_compactor(settings),
+            now=self._clock.now,
+            on_issue=self._observe.compaction,
+            on_failure=self._observe.failure,
+        )
+        self._appender = Appender(
+            opened.store,
+            max_queued_bytes=settings.max_queued_bytes,
+            max_batch_deltas=settings.max_batch_deltas,
+            max_batch_bytes=settings.max_batch_bytes,
+            commit_timeout=settings.commit_timeout_seconds,
+            on_commit=self._committed,
+        )
+        self._metrics.queue_bytes.set_function(lambda: self._appender.queued_bytes)
+        self._relay = LogRelay(opened.store, bounds.of_relay(settings), self._metrics)
+        self._hub = Hub(
+            HubServices(
+                store=opened.store,
+                appender=self._appender,
+                engine=self._engine,
+                relay=self._relay,
+                clock=self._clock,
+                metrics=self._metrics,
+                on_idle=self._compactor.hint,
+            ),
+            bounds.of_hub(settings),
+        )
+
+    async def run(self, bound: socket.socket, stop: Stop, announce: Callable[[Ready], None]) -> None:
+        """Serve on `bound` until `stop`, then end in good order."""
+        listen(bound)
+        async with asyncio.TaskGroup() as tasks:
+            # The end of these two is the end of the node: an error in them passes through the group.
+            tasks.create_task(self._appender.run(), name="appender")
+            self._supervisor = self._start_workers(tasks)
+            door = self._door(tasks)
+            listener = self._listener(bound, door)
+            listening = tasks.create_task(listener.run(), name="listener")
+            await listener.until_started()
+            stop.started()
+            announce(self._ready(bound))
+            await stop.asked.wait()
+            await self._stop(listener, listening, door)
+
+    def _start_workers(self, tasks: asyncio.TaskGroup) -> Supervisor:
+        supervisor = Supervisor(tasks, self._metrics)
+        if self._opened.embedded is not None:
+            supervisor.keep("postgres watch", self._opened.embedded.watch)
+        supervisor.keep("projector", self._projector.run)
+        supervisor.keep("compactor", self._compactor.run)
+        supervisor.keep("relay", self._relay.run)
+        supervisor.keep("hub", self._hub.run)
+        return supervisor
+
+    async def _stop(self, listener: Listener, listening: asyncio.Task[None], door: YjsDoor) -> None:
+        """From the top down, each layer while those below still work; whatever is not done in time is cut."""
+        self._is_stopping = True
+        listener.stop_accepting()
+        seconds = self._settings.shutdown_timeout_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                await self._hub.drain("server restart", timeout=seconds / 2)
+                await self._appender.close()
+                listener.stop()
+                await asyncio.wait([listening])
+        except TimeoutError:
+            log.warning("not everything ended in time", seconds=seconds)
+            listening.cancel()
+        door.close()
+        await self._supervisor.stop()
+        await self._engine.close()
+
+    def _door(self, tasks: asyncio.TaskGroup) -> YjsDoor:
+        return YjsDoor(
+            YjsServices(self._hub, self._opened.store, self._verify, self._clock, self._metrics),
+            bounds.of_door(self._settings),
+            tasks,
+        )
+
+    def _listener(self, bound: socket.socket, door: YjsDoor) -> Listener:
+        def route(handshake: Handshake) -> Door | None:
+            return door if handshake.path.startswith(PREFIX) else None
+
+        kind = PicowsEndpoint if self._settings.websocket == "picows" else AsgiEndpoint
+        endpoint = kind(route, self._settings.allowed_origins, bounds.of_sockets(self._settings))
+        return Listener(
+            bound,
+            http_app(self._metrics, self._check_ready),
+            endpoint,
+            head_timeout_seconds=self._settings.handshake_timeout_seconds,
+            shutdown_timeout_seconds=self._settings.shutdown_timeout_seconds,
+        )
+
+    def _committed(self, stats: CommitStats) -> None:
+        self._observe.commit(stats)
+        self._projector.wake()
+
+    def _verify(self, token: str) -> Identity:
+        return auth.verify(token, self._key, self._clock.now())
+
+    async def _check_ready(self) -> None:
+        """Raises `NotReady` or `StoreError` while edits should go elsewhere."""
+        if self._is_stopping:
+            raise NotReady("shutting down")
+        if self._supervisor.down:
+            raise NotReady("; ".join(f"{name} is down: {reason}" for name, reason in self._supervisor.down.items()))
+        waited = self._appender.stuck_for(asyncio.get_running_loop().time())
+        if waited > self._settings.stuck_after_seconds:
+            raise NotReady(f"an update has waited {waited:.0f} s for its commit")
+        if self._appender.last_failure is not None:
+            await self._opened.store.check_writable()
+        else:
+            await self._opened.store.workspace(MAIN_WORKSPACE)
+
+    def _ready(self, bound: socket.socket) -> Ready:
+        host, port = bound.getsockname()[:2]
+        now = self._clock.now()
+        you = Identity("you", MAIN_WORKSPACE, Role.ADMIN, expires_at=now + timedelta(days=READY_TOKEN_DAYS))
+        return Ready(host, port, MAIN_WORKSPACE, auth.issue(self._key, you, now), self._opened.dsn)

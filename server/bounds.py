@@ -1,0 +1,118 @@
+"""The settings, as the limits each part takes."""
+
+from __future__ import annotations
+
+from crdt.awareness import AwarenessLimits
+from crdt.records import Limits
+from server.config import Settings
+from server.doors.yjs import DoorLimits
+from server.engine import EngineLimits
+from server.engine_child import ChildLimits
+from server.limits import HubLimits, RelayLimits, RoomLimits
+from server.websocket import SocketLimits
+from storage.compactor import CompactorLimits
+from storage.database import DatabaseLimits
+from storage.projector import ProjectorLimits
+
+
+def of_database(settings: Settings) -> DatabaseLimits:
+    """The pool of connections."""
+    return DatabaseLimits(connections_max=settings.max_database_connections)
+
+
+def of_sockets(settings: Settings) -> SocketLimits:
+    """The WebSocket endpoint. Its high water is below the bound at which a session is behind, so that `drained` is
+    certain to follow."""
+    return SocketLimits(
+        max_connections=settings.max_connections,
+        max_message_bytes=settings.max_message_bytes,
+        high_water_bytes=settings.max_buffered_bytes // 2,
+        ping_interval_seconds=settings.ping_interval_seconds,
+        pong_timeout_seconds=settings.pong_timeout_seconds,
+        close_timeout_seconds=settings.close_timeout_seconds,
+    )
+
+
+def of_door(settings: Settings) -> DoorLimits:
+    """A client's wait for its room, and the keep-alive."""
+    return DoorLimits(
+        max_waiting_messages=settings.max_waiting_messages,
+        max_waiting_bytes=settings.max_waiting_bytes,
+        keep_alive_seconds=settings.keep_alive_seconds,
+    )
+
+
+def of_updates(settings: Settings) -> Limits:
+    """The gate."""
+    return Limits(
+        max_update_bytes=settings.max_update_bytes,
+        max_structs=settings.max_structs,
+        max_new_clients=settings.max_new_clients,
+        max_depth=settings.max_depth,
+        max_key_bytes=settings.max_key_bytes,
+    )
+
+
+def of_hub(settings: Settings) -> HubLimits:
+    """All rooms, and each."""
+    awareness = AwarenessLimits(
+        max_state_bytes=settings.max_presence_bytes,
+        max_clients=settings.max_presence_clients,
+        max_clients_per_session=settings.max_session_clients,
+    )
+    room = RoomLimits(
+        max_sessions=settings.max_room_sessions,
+        max_waiting_bytes=settings.max_room_waiting_bytes,
+        max_buffered_bytes=settings.max_buffered_bytes,
+        behind_timeout=settings.behind_timeout_seconds,
+        presence_timeout=settings.presence_timeout_seconds,
+        max_inline_bytes=settings.max_inline_bytes,
+        max_inline_update_bytes=settings.max_inline_update_bytes,
+        catch_up_timeout=settings.catch_up_timeout_seconds,
+        ask_timeout=settings.ask_timeout_seconds,
+        overload_timeout=settings.overload_timeout_seconds,
+        update=of_updates(settings),
+        awareness=awareness,
+    )
+    return HubLimits(
+        max_rooms=settings.max_rooms,
+        max_resident_bytes=settings.max_resident_bytes,
+        idle_timeout=settings.idle_timeout_seconds,
+        load_timeout=settings.load_timeout_seconds,
+        room=room,
+    )
+
+
+def of_relay(settings: Settings) -> RelayLimits:
+    """Following what other nodes commit."""
+    return RelayLimits(interval=settings.relay_interval_seconds, page=settings.relay_page_deltas)
+
+
+def of_engine(settings: Settings) -> EngineLimits:
+    """The engine processes."""
+    child = ChildLimits(
+        memory_bytes=settings.engine_memory_bytes,
+        resident_issues=settings.engine_resident_issues,
+        resident_bytes=settings.engine_resident_bytes,
+    )
+    return EngineLimits(processes=settings.engine_processes, deadline_seconds=settings.engine_job_seconds, child=child)
+
+
+def of_projector(settings: Settings) -> ProjectorLimits:
+    """The projection."""
+    return ProjectorLimits(
+        page_deltas=settings.projection_page_deltas,
+        settle_seconds=settings.projection_settle_seconds,
+        poll_seconds=settings.projection_poll_seconds,
+    )
+
+
+def of_compactor(settings: Settings) -> CompactorLimits:
+    """Snapshots and history."""
+    return CompactorLimits(
+        tail_updates=settings.compaction_updates,
+        tail_bytes=settings.compaction_bytes,
+        idle_updates=settings.compaction_idle_updates,
+        interval_seconds=settings.compaction_interval_seconds,
+        history_days=settings.history_days,
+    )

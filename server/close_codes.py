@@ -1,0 +1,31 @@
+"""WebSocket close codes as every door here uses them.
+
+44xx is final: y-websocket 3.1 and newer stops reconnecting on 4400-4499. 1012 and 1013 mean come back.
+"""
+
+from typing import Final
+
+from crdt.errors import CLIENT_ID, FORBIDDEN, TOO_LARGE
+
+NORMAL: Final = 1000
+PROTOCOL_ERROR: Final = 1002
+TEXT_NOT_SUPPORTED: Final = 1003
+NO_CODE: Final = 1005  # never on the wire: the peer's close frame was empty
+ABNORMAL: Final = 1006  # never on the wire: the socket went away without a close frame
+MESSAGE_TOO_BIG: Final = 1009
+INTERNAL_ERROR: Final = 1011
+RESTART: Final = 1012  # this process stops, or the room was forgotten: reconnect now
+TRY_LATER: Final = 1013  # overload, a slow reader, the store is away: reconnect with backoff
+
+BAD_REQUEST: Final = 4400
+UNAUTHORIZED: Final = 4401
+NOT_ALLOWED: Final = 4403
+NOT_FOUND: Final = 4404
+TOO_MUCH: Final = 4413
+
+
+def for_refusal(reason: str) -> int:
+    """The close code of a `crdt.errors.Refused`, by its reason."""
+    if reason == TOO_LARGE:
+        return TOO_MUCH
+    return NOT_ALLOWED if reason in (CLIENT_ID, FORBIDDEN) else BAD_REQUEST

@@ -1,0 +1,14 @@
+"""Commands that look after what is stored: they open the store beside a running server, or without one."""
+
+import typer
+
+from server.commands import compact, info, quarantine, replay, verify
+
+
+def register(app: typer.Typer) -> None:
+    """Add them to the program."""
+    app.command("replay")(replay.command)
+    app.command("verify")(verify.command)
+    app.command("compact")(compact.command)
+    app.command("info")(info.command)
+    app.add_typer(quarantine.commands, name="quarantine")

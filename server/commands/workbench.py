@@ -1,0 +1,70 @@
+"""What every command here needs: the options that name a store, the open store, engines, a console, an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+from uuid import UUID
+
+import typer
+from rich.console import Console
+
+from server import bounds, config, logs
+from server.config import Settings
+from server.engine import EnginePool
+from server.opening import open_store
+from storage.engine import EngineError
+from storage.postgres import PostgresStore
+from storage.replay import Scope
+
+FAILED = 1  # it found mismatches, or could not do all it was asked to
+
+DatabaseUrl = Annotated[str | None, typer.Option(help="a Postgres to use instead of the embedded one")]
+DataDir = Annotated[Path | None, typer.Option(help="where the embedded Postgres lives")]
+WorkspaceSlug = Annotated[str | None, typer.Option("--workspace", help="only this workspace")]
+IssueId = Annotated[UUID | None, typer.Option("--issue", help="only this issue")]
+
+
+@dataclass(frozen=True, slots=True)
+class Workbench:
+    """An open store and engines to work on it. `console` is for people, on stderr; results go to stdout."""
+
+    settings: Settings
+    store: PostgresStore
+    dsn: str
+    engine: EnginePool
+    console: Console
+
+
+@asynccontextmanager
+async def workbench(database_url: str | None, data_dir: Path | None) -> AsyncIterator[Workbench]:
+    """Open what the options and the environment name. Raises `BadSettings` and `StoreError`."""
+    flags = {"database_url": database_url, "data_dir": None if data_dir is None else str(data_dir)}
+    settings = config.load(flags, os.environ)
+    logs.configure(settings.log_level, settings.log_format)  # to stderr: stdout is for results
+    async with open_store(settings) as opened:
+        engine = EnginePool(bounds.of_engine(settings))
+        try:
+            yield Workbench(settings, opened.store, opened.dsn, engine, Console(stderr=True))
+        finally:
+            await engine.close()
+
+
+def run(work: Coroutine[Any, Any, int]) -> NoReturn:
+    """Run a command to its exit code. `BadSettings` and `StoreError` are the program's to tell."""
+    try:
+        code = asyncio.run(work)
+    except EngineError as error:
+        Console(stderr=True).print(str(error), markup=False, style="red")
+        code = FAILED
+    raise typer.Exit(code)
+
+
+def scope_of(workspace: str | None, issue: UUID | None) -> Scope:
+    """The options as a scope."""
+    return Scope(workspace, issue)

@@ -1,0 +1,207 @@
+"""Every setting of the server: one frozen model from which flags, variables and the table in the README are made.
+
+Sources, strongest first: flags, `SYNCLINE_*` variables, defaults. Bytes take suffixes (`64MiB`), lists take commas.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+
+PREFIX = "SYNCLINE_"
+BUILD_VARIABLES = frozenset({"SYNCLINE_PURE_PYTHON"})  # read by setup.py, often exported for a whole shell
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+
+
+class BadSettings(Exception):
+    """The settings cannot be used; the message has a line for each that is wrong, and never a secret's value."""
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+
+
+def _setting(default: Any, description: str, **bounds: Any) -> Any:
+    return Field(default=default, description=description, **bounds)
+
+
+class Settings(BaseModel):
+    """All settings. Times are in seconds, sizes in bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
+
+    host: str = _setting("127.0.0.1", "address to listen on", min_length=1)
+    port: int = _setting(8080, "port to listen on; 0 takes a free one", ge=0, le=65535)
+    data_dir: Path = _setting(Path(".syncline"), "where the embedded Postgres and the token key live")
+    database_url: SecretStr | None = _setting(None, "a Postgres (15 or newer) to use instead of the embedded one")
+    max_database_connections: int = _setting(8, "connections this node opens to Postgres", ge=3)
+    token_key: SecretStr | None = _setting(
+        None, "key that signs tokens, 32 characters or more; default: made once in the data directory", min_length=32
+    )
+
+    websocket: Literal["picows", "asgi"] = _setting(
+        "picows", "what carries WebSocket frames; asgi is the slow fallback"
+    )
+    allowed_origins: Names = _setting(
+        (), "origins whose pages may connect; default: this host and localhost; * is every site"
+    )
+    max_connections: int = _setting(10_000, "open WebSockets; more are answered 503", ge=1)
+    max_message_bytes: ByteSize = _setting(17 * MIB, "one WebSocket message; bigger ones close 1009", ge=KIB)
+    max_buffered_bytes: ByteSize = _setting(
+        MIB, "unsent bytes at which a reader falls behind and is fed one difference later", ge=16 * KIB
+    )
+    behind_timeout_seconds: float = _setting(30.0, "how long a reader may stay behind before it is closed 1013", gt=0)
+    handshake_timeout_seconds: float = _setting(10.0, "for a whole HTTP request head to arrive", gt=0)
+    ping_interval_seconds: float = _setting(20.0, "between WebSocket pings", gt=0, le=25)
+    pong_timeout_seconds: float = _setting(10.0, "for the answer to a ping before the socket is cut", gt=0)
+    close_timeout_seconds: float = _setting(3.0, "for the answer to a close frame before the socket is cut", gt=0)
+    keep_alive_seconds: float = _setting(
+        20.0, "silence after which a y-websocket client gets an empty presence message; it gives up at 30", gt=0, le=25
+    )
+    max_waiting_messages: int = _setting(1_000, "messages kept for a client whose issue is still being opened", ge=1)
+    max_waiting_bytes: ByteSize = _setting(20 * MIB, "bytes of those messages", ge=KIB)
+
+    max_update_bytes: ByteSize = _setting(16 * MIB, "one update; bigger ones close 4413", ge=KIB)
+    max_structs: int = _setting(1_000_000, "structs in one update", ge=1)
+    max_new_clients: int = _setting(4_096, "client ids that one update may bring", ge=1)
+    max_depth: int = _setting(64, "levels of nested types", ge=1, le=128)
+    max_key_bytes: ByteSize = _setting(1_024, "length of a map key", ge=1)
+
+    max_rooms: int = _setting(20_000, "issues open at a time", ge=1)
+    max_resident_bytes: ByteSize = _setting(512 * MIB, "updates held by open issues; idle ones make room", ge=MIB)
+    max_room_sessions: int = _setting(1_000, "sockets on one issue", ge=1)
+    max_room_waiting_bytes: ByteSize = _setting(
+        4 * MIB, "updates of one issue that wait for their commit; above it its writers are not read from", ge=KIB
+    )
+    max_inline_bytes: ByteSize = _setting(128 * KIB, "issues above this are merged and compared by an engine", ge=KIB)
+    max_inline_update_bytes: ByteSize = _setting(64 * KIB, "updates above this are checked by an engine", ge=KIB)
+    load_timeout_seconds: float = _setting(10.0, "for opening an issue", gt=0)
+    idle_timeout_seconds: float = _setting(60.0, "before an issue nobody has open is dropped from memory", ge=0)
+    catch_up_timeout_seconds: float = _setting(2.0, "on a gap, for what other nodes committed", gt=0)
+    ask_timeout_seconds: float = _setting(2.0, "on a gap, for the client's answer before it is asked again", gt=0)
+    overload_timeout_seconds: float = _setting(10.0, "for room in a full queue before writers are sent away", gt=0)
+    presence_timeout_seconds: float = _setting(30.0, "before a client that is not renewed leaves presence", gt=0)
+    max_presence_bytes: ByteSize = _setting(16 * KIB, "presence of one client", ge=64)
+    max_presence_clients: int = _setting(4_096, "clients present in one issue", ge=1)
+    max_session_clients: int = _setting(64, "clients that one socket may announce", ge=1)
+
+    max_queued_bytes: ByteSize = _setting(64 * MIB, "updates of all issues that wait for their commit", ge=KIB)
+    max_batch_deltas: int = _setting(1_000, "deltas in one commit", ge=1)
+    max_batch_bytes: ByteSize = _setting(8 * MIB, "bytes in one commit", ge=KIB)
+    commit_timeout_seconds: float = _setting(10.0, "for one commit", gt=0)
+    stuck_after_seconds: float = _setting(5.0, "age of the oldest waiting update at which readiness turns red", gt=0)
+    relay_interval_seconds: float = _setting(0.25, "between two looks at what other nodes committed", gt=0)
+    relay_page_deltas: int = _setting(500, "deltas read in one such look", ge=1)
+
+    engine_processes: int = _setting(2, "processes that work on live documents", ge=1)
+    engine_memory_bytes: ByteSize = _setting(GIB, "address space of one of them", ge=128 * MIB)
+    engine_resident_issues: int = _setting(4_096, "documents one of them keeps", ge=1)
+    engine_resident_bytes: ByteSize = _setting(256 * MIB, "bytes of documents one of them keeps", ge=MIB)
+    engine_job_seconds: float = _setting(10.0, "for one job before its process is replaced", gt=0)
+    projection_page_deltas: int = _setting(1_000, "deltas projected in one transaction", ge=1)
+    projection_settle_seconds: float = _setting(0.1, "to gather what is written before it is projected", ge=0)
+    projection_poll_seconds: float = _setting(1.0, "between two looks for what other nodes wrote", gt=0)
+    compaction_updates: int = _setting(500, "deltas since the snapshot that make an issue due", ge=1)
+    compaction_bytes: ByteSize = _setting(MIB, "bytes since the snapshot that make an issue due", ge=KIB)
+    compaction_idle_updates: int = _setting(
+        50, "deltas since the snapshot that are enough when an issue goes idle", ge=1
+    )
+    compaction_interval_seconds: float = _setting(5.0, "between two looks for issues that are due", gt=0)
+    history_days: float = _setting(30.0, "how far back an issue can be shown as it was", ge=0)
+
+    shutdown_timeout_seconds: float = _setting(
+        8.0, "for open commits and sockets when the server is told to stop", gt=0, le=9
+    )
+    event_loop: Literal["auto", "uvloop", "asyncio"] = _setting("auto", "auto is uvloop where it is installed")
+    log_format: Literal["auto", "console", "json"] = _setting(
+        "auto", "auto is console on a terminal and json elsewhere"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = _setting("info", "least severe line that is logged")
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Settings:
+        if self.max_message_bytes < self.max_update_bytes:
+            raise ValueError("max-message-bytes must not be below max-update-bytes")
+        if self.pong_timeout_seconds > self.ping_interval_seconds:
+            raise ValueError("pong-timeout-seconds must not be above ping-interval-seconds")
+        return self
+
+
+def load(flags: Mapping[str, str | None], environment: Mapping[str, str]) -> Settings:
+    """Settings from flags (field name to value, None where not given) and the environment. Raises `BadSettings`."""
+    values = _from_environment(environment) | {name: value for name, value in flags.items() if value is not None}
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise BadSettings("\n".join(_complaint(found) for found in error.errors(include_input=False))) from None
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    valid = {variable_name(name): name for name in Settings.model_fields}
+    given = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
+    unknown = sorted(given.keys() - valid.keys() - BUILD_VARIABLES)
+    if unknown:
+        raise BadSettings("\n".join(_unknown(name, list(valid)) for name in unknown))
+    return {valid[name]: value for name, value in given.items() if name in valid}
+
+
+def _unknown(name: str, valid: list[str]) -> str:
+    near = difflib.get_close_matches(name, valid, n=1, cutoff=0.0)
+    return f"unknown variable {name}; did you mean {near[0]}?"
+
+
+def _complaint(found: Any) -> str:
+    message = found["msg"].removeprefix("Value error, ")
+    if not found["loc"]:
+        return str(message)
+    name = str(found["loc"][0])
+    return f"{flag_name(name)} ({variable_name(name)}): {message[0].lower()}{message[1:]}"
+
+
+def variable_name(name: str) -> str:
+    """`max_rooms` → `SYNCLINE_MAX_ROOMS`."""
+    return PREFIX + name.upper()
+
+
+def flag_name(name: str) -> str:
+    """`max_rooms` → `--max-rooms`."""
+    return "--" + name.replace("_", "-")
+
+
+def shown_default(field: FieldInfo) -> str:
+    """A field's default as a person would type it; empty when there is none."""
+    default = field.default
+    if default is None or default == ():
+        return ""
+    if field.annotation is ByteSize:
+        for unit, name in ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
+            if default % unit == 0:
+                return f"{default // unit}{name}"
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def settings_table() -> str:
+    """The Markdown table of every setting, as README.md holds it."""
+    rows = ["| flag | variable | default | meaning |", "|---|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = shown_default(field)
+        shown = f"`{default}`" if default else ""
+        rows.append(f"| `{flag_name(name)}` | `{variable_name(name)}` | {shown} | {field.description} |")
+    return "\n".join(rows) + "\n"

@@ -1,0 +1,273 @@
+"""`GET /yjs/{workspace}/{issue}`: one issue a socket, in the y-websocket dialect, for unmodified y-protocols clients.
+
+A socket is accepted before it is judged, because a close code is all that such a client understands: 44xx ends its
+attempts, everything else brings it back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, assert_never
+from uuid import UUID
+
+import structlog
+
+from crdt.errors import Refused
+from crdt.sync import SyncStep1, SyncStep2, Update
+from server import close_codes
+from server.auth import TokenRefused
+from server.clock import Clock
+from server.dialects import y_websocket
+from server.dialects.y_websocket import AwarenessUpdate, Event, QueryAwareness
+from server.hub import Hub
+from server.metrics import Metrics
+from server.permissions import Identity
+from server.room import Room
+from server.session import Dialect, Session
+from server.websocket import Connection, Handshake, Peer
+from storage.errors import StoreError
+from storage.store import Store, Workspace
+
+log = structlog.get_logger()
+
+PREFIX: Final = "/yjs/"
+NOBODY: Final = b"\x00"  # an awareness update of no clients
+DIALECT: Final = Dialect(y_websocket.sync_step1, y_websocket.sync_step2, y_websocket.update, y_websocket.awareness)
+
+
+@dataclass(frozen=True, slots=True)
+class DoorLimits:
+    """Bounds of one socket here. `waiting`: what arrives before its issue is open."""
+
+    max_waiting_messages: int = 1_000
+    max_waiting_bytes: int = 20 * 1024 * 1024
+    keep_alive_seconds: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """What a path names."""
+
+    workspace: str
+    issue_id: UUID
+
+    @classmethod
+    def of(cls, path: str) -> Address | None:
+        """None unless it is `/yjs/{workspace}/{issue}` with the issue in the usual form of a UUID."""
+        workspace, _, issue = path.removeprefix(PREFIX).partition("/")
+        try:
+            issue_id = UUID(issue)
+        except ValueError:
+            return None
+        return cls(workspace, issue_id) if workspace and str(issue_id) == issue.lower() else None
+
+
+@dataclass(frozen=True, slots=True)
+class YjsServices:
+    """What the door works with. `verify` says whom a token names, or raises `TokenRefused`."""
+
+    hub: Hub
+    store: Store
+    verify: Callable[[str], Identity]
+    clock: Clock
+    metrics: Metrics
+
+
+class YjsDoor:
+    """Makes a peer of every socket under `/yjs/`. `tasks` owns the joins that are under way."""
+
+    def __init__(self, services: YjsServices, limits: DoorLimits, tasks: asyncio.TaskGroup) -> None:
+        self.services = services
+        self.limits = limits
+        self._tasks = tasks
+        self._joins: set[asyncio.Task[None]] = set()
+        self._workspaces: dict[str, Workspace] = {}  # as many as the store has; none is ever removed or renamed
+
+    def __call__(self, handshake: Handshake, connection: Connection) -> Peer:
+        """A `server.websocket.Door`."""
+        try:
+            identity = self.services.verify(_token(handshake))
+        except TokenRefused as refused:
+            log.info("token refused", reason=str(refused), client=handshake.client)
+            return self._turn_away(connection, close_codes.UNAUTHORIZED, str(refused))
+        address = Address.of(handshake.path)
+        if address is None:
+            return self._turn_away(connection, close_codes.NOT_FOUND, "not an issue's address")
+        if address.workspace != identity.workspace:
+            return self._turn_away(connection, close_codes.NOT_ALLOWED, "the token is for another workspace")
+        peer = YjsPeer(self, address, Session(identity, connection, DIALECT, handshake.client))
+        join = self._tasks.create_task(peer.join(), name="yjs join")
+        self._joins.add(join)
+        join.add_done_callback(self._joins.discard)
+        return peer
+
+    def close(self) -> None:
+        """Give up the joins that are under way."""
+        for join in self._joins:
+            join.cancel()
+
+    async def workspace(self, slug: str) -> Workspace | None:
+        """The workspace of that slug. Raises `StoreUnavailable`."""
+        known = self._workspaces.get(slug)
+        if known is None:
+            known = await self.services.store.workspace(slug)
+            if known is not None:
+                self._workspaces[slug] = known
+        return known
+
+    def _turn_away(self, connection: Connection, code: int, reason: str) -> Peer:
+        self.services.metrics.refusals.labels(f"close_{code}").inc()
+        connection.close(code, reason)
+        return TurnedAway()
+
+
+class TurnedAway:
+    """The peer of a socket that was closed at the door."""
+
+    def received(self, message: bytes) -> None:
+        """Nothing is read from it."""
+
+    def drained(self) -> None:
+        """Nothing is sent to it."""
+
+    def closed(self, code: int) -> None:
+        """Nothing was held for it."""
+
+
+class YjsPeer:
+    """One client of one issue: waiting for its room, in it, or gone."""
+
+    def __init__(self, door: YjsDoor, address: Address, session: Session) -> None:
+        self._door = door
+        self._address = address
+        self._session = session
+        self._room: Room | None = None
+        self._is_gone = False
+        self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._loop = asyncio.get_running_loop()
+        self._keep_alive_timer: asyncio.TimerHandle | None = None
+        self._expiry_timer: asyncio.TimerHandle | None = None
+
+    async def join(self) -> None:
+        """Open the issue, then hear what was said meanwhile. Every failure ends in a close code."""
+        try:
+            await self._join()
+        except StoreError as error:
+            log.warning("join failed", issue=str(self._address.issue_id), reason=str(error))
+            self._session.close(close_codes.TRY_LATER, "try again later")
+        except Exception as error:
+            self._door.services.metrics.loop_failures.labels("yjs join").inc()
+            log.exception("join failed", issue=str(self._address.issue_id), reason=type(error).__name__)
+            self._session.close(close_codes.INTERNAL_ERROR, "internal error")
+
+    def received(self, message: bytes) -> None:
+        """See `Peer.received`."""
+        room = self._room
+        if room is None:
+            self._wait(message)
+        elif (update := y_websocket.short_update(message)) is not None:
+            room.submit(self._session, update)
+        else:
+            self._hear(room, message)
+
+    def drained(self) -> None:
+        """See `Peer.drained`."""
+        if self._room is not None:
+            self._room.drained(self._session)
+
+    def closed(self, code: int) -> None:
+        """See `Peer.closed`."""
+        self._is_gone = self._session.is_closed = True
+        self._waiting.clear()
+        for timer in (self._keep_alive_timer, self._expiry_timer):
+            if timer is not None:
+                timer.cancel()
+        if self._room is not None:
+            self._door.services.hub.leave(self._room, self._session)
+
+    async def _join(self) -> None:
+        workspace = await self._door.workspace(self._address.workspace)
+        if workspace is None:
+            self._session.close(close_codes.NOT_FOUND, "unknown workspace")
+            return
+        room = await self._door.services.hub.join(workspace, self._address.issue_id, self._session)
+        if self._is_gone:
+            self._door.services.hub.leave(room, self._session)
+        else:
+            self._enter(room)
+
+    def _enter(self, room: Room) -> None:
+        self._room = room
+        self._session.send(y_websocket.sync_step1(room.state_vector()))
+        self._send_presence(room)
+        self._keep_alive_timer = self._loop.call_later(self._door.limits.keep_alive_seconds, self._keep_alive)
+        self._end_with_the_token()
+        self._session.connection.resume_reading()  # first: the room may have reasons of its own to pause
+        while self._waiting and not self._session.is_closed:
+            self._hear(room, self._waiting.popleft())
+
+    def _wait(self, message: bytes) -> None:
+        """What comes before the room is open is kept; reading pauses, so little more comes than was under way."""
+        self._waiting.append(message)
+        self._waiting_bytes += len(message)
+        limits = self._door.limits
+        if len(self._waiting) > limits.max_waiting_messages or self._waiting_bytes > limits.max_waiting_bytes:
+            self._waiting.clear()
+            self._session.close(close_codes.TRY_LATER, "too much before the issue was open")
+        elif 2 * len(self._waiting) > limits.max_waiting_messages or 2 * self._waiting_bytes > limits.max_waiting_bytes:
+            self._session.connection.pause_reading()
+
+    def _hear(self, room: Room, message: bytes) -> None:
+        try:
+            self._do(room, y_websocket.decode(message))
+        except Refused as refused:
+            self._door.services.metrics.refusals.labels(refused.reason).inc()
+            log.info("message refused", issue=str(self._address.issue_id), reason=refused.reason, detail=refused.detail)
+            self._session.refuse(refused)
+
+    def _do(self, room: Room, event: Event) -> None:
+        match event:
+            case Update(update) | SyncStep2(update):
+                room.submit(self._session, update)
+            case AwarenessUpdate(update):
+                room.present(self._session, update)
+            case SyncStep1(state_vector):
+                room.answer(self._session, state_vector)
+            case QueryAwareness():
+                self._send_presence(room)
+            case _:
+                assert_never(event)
+
+    def _send_presence(self, room: Room) -> None:
+        known = room.awareness_update()
+        if known != NOBODY:
+            self._session.send(y_websocket.awareness(known))
+
+    def _keep_alive(self) -> None:
+        """y-websocket reconnects after 30 s without a message, and WebSocket pings do not count as one.
+
+        A connection with unsent bytes needs no more of them.
+        """
+        if not self._session.connection.buffered_bytes():
+            self._session.send(y_websocket.KEEP_ALIVE)
+        self._keep_alive_timer = self._loop.call_later(self._door.limits.keep_alive_seconds, self._keep_alive)
+
+    def _end_with_the_token(self) -> None:
+        expires_at = self._session.identity.expires_at
+        if expires_at is not None:
+            seconds_left = (expires_at - self._door.services.clock.now()).total_seconds()
+            self._expiry_timer = self._loop.call_later(
+                seconds_left, self._session.close, close_codes.UNAUTHORIZED, "token expired"
+            )
+
+
+def _token(handshake: Handshake) -> str:
+    """From `?token=`, which is all a browser can send, or from `Authorization: Bearer`; empty without either."""
+    scheme, _, credentials = handshake.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return credentials.strip()
+    return handshake.query.get("token", "")

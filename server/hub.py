@@ -1,0 +1,318 @@
+"""All open issues of this node: opened once however many ask, kept while somebody is in them, dropped when idle."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from crdt.errors import Refused
+from crdt.gate import fold
+from crdt.index import Index
+from crdt.jobs import Compact
+from server import close_codes
+from server.clock import Clock
+from server.committed import Committed
+from server.ground import Ground
+from server.limits import HubLimits
+from server.metrics import Metrics
+from server.relay import LogRelay
+from server.room import Room
+from server.session import Session
+from storage.appender import Appender
+from storage.engine import Engine, EngineError, EngineFailed, IssueKey
+from storage.errors import Corrupt, StoreUnavailable
+from storage.store import Delta, Store, StoredIssue, Workspace
+
+_FOLDS_A_TURN: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class HubServices:
+    """What a hub works with. `on_idle` hears of issues nobody is in any more (a hint for the compactor)."""
+
+    store: Store
+    appender: Appender
+    engine: Engine
+    relay: LogRelay
+    clock: Clock
+    metrics: Metrics
+    on_idle: Callable[[IssueKey], None] = lambda key: None
+
+
+class _Opening:
+    """A load under way. `missed`: what the relay fed meanwhile."""
+
+    __slots__ = ("missed", "task")
+
+    def __init__(self, task: asyncio.Task[Room]) -> None:
+        self.task = task
+        self.missed: list[Delta] = []
+
+
+class Hub:
+    """Rooms by issue. `run` must be running: it expires presence and drops what is idle."""
+
+    def __init__(self, services: HubServices, limits: HubLimits) -> None:
+        self._store = services.store
+        self._engine = services.engine
+        self._relay = services.relay
+        self._clock = services.clock
+        self._metrics = services.metrics
+        self._on_idle = services.on_idle
+        self._limits = limits
+        self._rooms: dict[IssueKey, Room] = {}
+        self._openings: dict[IssueKey, _Opening] = {}
+        self._leaving: dict[IssueKey, Room] = {}  # closed with a commit in flight
+        self._idle: dict[IssueKey, float] = {}  # since when; least recently used first
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()  # some room settled
+        self._is_draining = False
+        self._log = structlog.get_logger()
+        self._ground = Ground(
+            appender=services.appender,
+            engine=services.engine,
+            limits=limits.room,
+            clock=services.clock,
+            metrics=services.metrics,
+            spawn=self._spawn,
+            catch_up=services.relay.catch_up,
+            committed=services.relay.committed,
+            quarantine=self._quarantine,
+            settled=self._settled,
+            closed=self._closed,
+        )
+        services.relay.deliver_to(self._feed)
+
+    @property
+    def rooms(self) -> Sequence[Room]:
+        """The open ones."""
+        return list(self._rooms.values())
+
+    async def join(self, workspace: Workspace, issue_id: UUID, session: Session) -> Room:
+        """Enter an issue's room, opening it if need be.
+
+        Raises `StoreUnavailable` or another `StoreError` when the issue cannot be opened; nothing is ever served in its
+        place. Where the reason is ours (full, shutting down) the session is closed with the right code already.
+        """
+        key = IssueKey(workspace.id, issue_id)
+        while True:
+            self._expect_open(session)
+            room = self._rooms.get(key)
+            if room is not None:
+                self._enter(room, session)
+                return room
+            opening = self._openings.get(key)
+            if opening is None:
+                self._make_room(session)
+                opening = self._open(workspace, key)
+            await self._opened_by(opening, session)
+
+    def leave(self, room: Room, session: Session) -> None:
+        """A session has ended. Calling it again changes nothing."""
+        room.leave(session)
+
+    async def run(self) -> None:
+        """Sweep until cancelled."""
+        while True:
+            await asyncio.sleep(self._limits.sweep_interval)
+            try:
+                self._sweep()
+            except Exception:  # noqa: BLE001 -- a top loop: one bad sweep must not be the last
+                self._metrics.loop_failures.labels("hub sweep").inc()
+                self._log.exception("sweep failed")
+
+    async def drain(self, reason: str, *, timeout: float) -> None:  # noqa: ASYNC109 -- what comes after it must happen
+        """Let nobody in, commit what is here within `timeout` seconds, close every session with 1012."""
+        self._is_draining = True
+        for opening in self._openings.values():
+            opening.task.cancel()
+        for room in self._rooms.values():
+            room.seal()
+        try:
+            async with asyncio.timeout(timeout):
+                await self._until_settled()
+        except TimeoutError:
+            self._log.warning("not everything was committed", reason=reason)
+        for room in self.rooms:
+            room.close(close_codes.RESTART, reason)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _until_settled(self) -> None:
+        while not all(room.is_settled for room in [*self._rooms.values(), *self._leaving.values()]):
+            self._changed.clear()
+            await self._changed.wait()
+
+    # Joining.
+
+    def _expect_open(self, session: Session) -> None:
+        if self._is_draining:
+            session.close(close_codes.RESTART, "server restart")
+            raise StoreUnavailable("the server is shutting down")
+
+    async def _opened_by(self, opening: _Opening, session: Session) -> None:
+        """Wait for a load. Shielded: whoever stops waiting does not end it for the others."""
+        try:
+            await asyncio.shield(opening.task)
+        except asyncio.CancelledError:
+            if opening.task.cancelled():  # by `drain`
+                self._expect_open(session)
+            raise
+
+    def _enter(self, room: Room, session: Session) -> None:
+        if room.session_count >= self._limits.room.max_sessions:
+            session.close(close_codes.TRY_LATER, "too many sessions")
+            raise StoreUnavailable(f"{room.session_count} sessions in {room.key} already")
+        self._idle.pop(room.key, None)
+        room.enter(session)
+
+    def _make_room(self, session: Session) -> None:
+        while len(self._rooms) + len(self._openings) >= self._limits.max_rooms:
+            if not self._idle:
+                session.close(close_codes.TRY_LATER, "too many open issues")
+                raise StoreUnavailable(f"{len(self._rooms)} issues are open already")
+            self._evict(next(iter(self._idle)))
+
+    def _open(self, workspace: Workspace, key: IssueKey) -> _Opening:
+        task = asyncio.get_running_loop().create_task(self._load(workspace, key), name=f"open {key}")
+        opening = self._openings[key] = _Opening(task)
+        task.add_done_callback(lambda done: self._opened(key, opening, done))
+        return opening
+
+    def _opened(self, key: IssueKey, opening: _Opening, task: asyncio.Task[Room]) -> None:
+        del self._openings[key]
+        if task.cancelled() or task.exception() is not None:
+            self._metrics.loads.labels("failed").inc()
+            return
+        room = task.result()
+        if self._is_draining:
+            room.seal()
+        self._metrics.loads.labels("opened").inc()
+        self._rooms[key] = room
+        self._metrics.rooms.set(len(self._rooms))
+        room.feed(opening.missed)
+        self._idle[key] = self._clock.monotonic()  # until somebody enters
+        self._changed.set()
+
+    async def _load(self, workspace: Workspace, key: IssueKey) -> Room:
+        started = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(self._limits.load_timeout):
+                # An earlier room's last commit may still land: reading before it does would lose it.
+                while key in self._leaving:
+                    self._changed.clear()
+                    await self._changed.wait()
+                await self._relay.follow(workspace)
+                stored = await self._store.load(key.workspace_id, key.issue_id)
+        except TimeoutError:
+            raise StoreUnavailable(f"{key} was not loaded within {self._limits.load_timeout:g} s") from None
+        try:
+            updates, index = await self._understand(key, stored)
+        except Refused as refused:
+            raise Corrupt(f"{key}: {refused}") from None
+        committed = Committed(updates, dict(index.state_vector), self._limits.room.max_inline_bytes)
+        self._metrics.load_seconds.observe(self._clock.monotonic() - started)
+        return Room(key, index, committed, stored.seq, self._ground)
+
+    async def _understand(self, key: IssueKey, stored: StoredIssue) -> tuple[Sequence[bytes], Index]:
+        """The updates and the index of what was stored; a long tail is folded by an engine."""
+        snapshot = stored.snapshot
+        if sum(len(delta.update) for delta in stored.tail) > self._limits.room.max_inline_bytes:
+            tail = [(delta.update, delta.actor_id) for delta in stored.tail]
+            job = Compact(snapshot.state if snapshot else None, snapshot.index if snapshot else None, tail)
+            try:
+                compacted = await self._engine.run(job, key=key, deadline=self._limits.room.engine_timeout)
+            except EngineError as error:
+                if isinstance(error, EngineFailed):
+                    self._quarantine(error)
+                self._log.warning("tail folded on the loop", issue=str(key.issue_id), reason=str(error))
+            else:
+                return [compacted.state], Index.decode(compacted.index)
+        index = Index.decode(snapshot.index) if snapshot else Index()
+        for number, delta in enumerate(stored.tail, start=1):
+            fold(index, delta.update, delta.actor_id)
+            if number % _FOLDS_A_TURN == 0:
+                await asyncio.sleep(0)
+        return stored.updates, index
+
+    # What rooms and the relay tell.
+
+    def _feed(self, deltas: Sequence[Delta]) -> None:
+        by_issue: dict[IssueKey, list[Delta]] = {}
+        for delta in deltas:
+            by_issue.setdefault(IssueKey(delta.workspace_id, delta.issue_id), []).append(delta)
+        for key, news in by_issue.items():
+            room = self._rooms.get(key)
+            if room is not None:
+                room.feed(news)
+            elif key in self._openings:
+                self._openings[key].missed.extend(news)
+
+    def _settled(self, key: IssueKey) -> None:
+        self._changed.set()
+        room = self._rooms.get(key)
+        if room is not None:
+            if room.is_idle and key not in self._idle:
+                self._idle[key] = self._clock.monotonic()
+                self._on_idle(key)
+        elif key in self._leaving and self._leaving[key].is_settled:
+            del self._leaving[key]
+
+    def _closed(self, key: IssueKey) -> None:
+        room = self._rooms.pop(key)
+        self._idle.pop(key, None)
+        self._metrics.rooms.set(len(self._rooms))
+        if not room.is_settled:
+            self._leaving[key] = room
+        self._changed.set()
+
+    def _quarantine(self, failure: EngineFailed) -> None:
+        self._spawn(self._save_quarantine(failure))
+
+    async def _save_quarantine(self, failure: EngineFailed) -> None:
+        key = failure.key
+        self._metrics.quarantines.inc()
+        self._log.error("quarantined", workspace=key.workspace_id, issue=str(key.issue_id), reason=failure.reason)
+        await self._store.quarantine(key.workspace_id, key.issue_id, failure.reason)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._metrics.loop_failures.labels("room task").inc()
+            self._log.error("room task failed", exc_info=error)
+
+    # Sweeping.
+
+    def _sweep(self) -> None:
+        now = self._clock.monotonic()
+        for room in self.rooms:
+            room.expire_presence()
+        resident_bytes = sum(room.size_bytes for room in self._rooms.values())
+        for key, since in list(self._idle.items()):
+            if now - since < self._limits.idle_timeout and resident_bytes <= self._limits.max_resident_bytes:
+                break
+            resident_bytes -= self._evict(key)
+        self._metrics.resident_bytes.set(resident_bytes)
+        used = {key.workspace_id for key in (*self._rooms, *self._openings)}
+        self._relay.keep_only(used)
+
+    def _evict(self, key: IssueKey) -> int:
+        """Drop an idle room; nothing needs saving. Returns the bytes it held."""
+        del self._idle[key]
+        room = self._rooms[key]
+        if not room.is_idle:  # something one of its last sessions sent is still on its way
+            return 0
+        self._metrics.evictions.inc()
+        room.close(close_codes.RESTART, "idle")
+        return room.size_bytes

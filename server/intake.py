@@ -1,0 +1,221 @@
+"""The way into a room: updates in the order they came, gated a turn at a time, one delta a session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+
+from crdt.errors import CLIENT_ID, FORBIDDEN, Refused
+from crdt.gate import check
+from crdt.index import Index
+from crdt.novelty import says_something_new
+from crdt.records import Verdict
+from crdt.update import EMPTY_UPDATE, merge
+from server.gaps import Gaps, Submission, Tried
+from server.limits import RoomLimits
+from server.metrics import Metrics
+from server.session import Incomplete, Outcome, Receipt, Rejected, Session, Stored
+from storage.engine import IssueKey
+
+
+class Batch:
+    """What one turn accepted. `authors[i]` wrote `updates[i]`, and each is causally closed with those before it.
+
+    `weight` counts the bytes of what was submitted · `stuck`: sessions that wait for what other nodes committed.
+    """
+
+    __slots__ = ("authors", "receipts", "stuck", "updates", "weight")
+
+    def __init__(self) -> None:
+        self.authors: list[Session] = []
+        self.updates: list[bytes] = []
+        self.receipts: list[tuple[Receipt, Callable[[int], Outcome]]] = []
+        self.stuck: list[Session] = []
+        self.weight = 0
+
+    def call_receipts(self, seq: int) -> None:
+        """Tell everybody in here what became of their updates; `seq` is the newest of the issue."""
+        for receipt, outcome in self.receipts:
+            receipt(outcome(seq))
+
+
+class Intake:
+    """What a room was sent and has not gated yet, and the index it is gated against."""
+
+    def __init__(
+        self, key: IssueKey, index: Index, limits: RoomLimits, metrics: Metrics, ask_peer: Callable[[Session], bool]
+    ) -> None:
+        self.index = index
+        self.gaps = Gaps(limits, ask_peer)
+        self._limits = limits
+        self._metrics = metrics
+        self._inbox: list[Submission] = []
+        self._waiting_bytes = 0
+        self._received = 0
+        self._received_bytes = 0
+        self._paused: dict[Session, None] = {}
+        self._log = structlog.get_logger().bind(workspace=key.workspace_id, issue=str(key.issue_id))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the next turn has nothing to do."""
+        return not self._inbox
+
+    def put(self, session: Session, update: bytes, receipt: Receipt | None) -> None:
+        """Queue an update for the next turn. Above the bound its session is read no further for now."""
+        self._inbox.append((session, update, receipt))
+        self._received += 1
+        self._received_bytes += len(update)
+        self._waiting_bytes += len(update)
+        if self._waiting_bytes > self._limits.max_waiting_bytes:
+            self._paused[session] = None
+            session.connection.pause_reading()
+
+    def release(self, weight: int) -> None:
+        """That many submitted bytes have come to their end."""
+        self._waiting_bytes -= weight
+        if self._paused and self._waiting_bytes <= self._limits.max_waiting_bytes // 2:
+            paused, self._paused = self._paused, {}
+            for session in paused:
+                session.connection.resume_reading()
+
+    def retry(self, session: Session) -> None:
+        """Check what waits of this session again, ahead of everything."""
+        self._inbox[:0] = self.gaps.unpark(session)
+
+    def forget(self, session: Session) -> None:
+        """The session has ended. What it sent is still taken in."""
+        self._paused.pop(session, None)
+        self.gaps.forget(session)
+
+    def clear(self) -> None:
+        """The room has ended: nothing of this is acknowledged, its peers send it again."""
+        self._inbox.clear()
+        self._paused.clear()
+        self.gaps.clear()
+
+    def take_large(self) -> Submission | None:
+        """The next submission if it is too big to be checked on the loop."""
+        if self._inbox and self._is_large(self._inbox[0]) and not self.gaps.holds(self._inbox[0][0]):
+            return self._inbox.pop(0)
+        return None
+
+    def take_turn(self) -> Batch:
+        """Gate what has come in, up to the next large update."""
+        batch = Batch()
+        self._count()
+        groups = self._groups()
+        for session, submissions in groups.items():
+            accepted: list[bytes] = []
+            for at, submission in enumerate(submissions):
+                if session.is_dismissed:
+                    batch.weight += len(submission[1])
+                elif not self._admit(batch, accepted, submission):
+                    self._park(batch, submissions[at:], others_came=len(groups) > 1)
+                    break
+            self.accept(batch, session, accepted)
+        return batch
+
+    def accept(self, batch: Batch, session: Session, accepted: list[bytes]) -> None:
+        """One delta for what was accepted from a session."""
+        if accepted:
+            batch.authors.append(session)
+            batch.updates.append(accepted[0] if len(accepted) == 1 else merge(accepted))
+
+    def settle(self, batch: Batch, submission: Submission, *, has_gap: bool) -> bool:
+        """An update was judged. False: it has a gap, and must wait because there is something left to try."""
+        session, update, receipt = submission
+        if has_gap:
+            self._metrics.gaps.inc()
+            if self.gaps.may_wait(session):
+                return False
+            self.gaps.ask(session)
+        else:
+            self.gaps.passed(session)
+        batch.weight += len(update)
+        if receipt is not None:
+            batch.receipts.append((receipt, Incomplete if has_gap else Stored))
+        return True
+
+    def refuse(self, batch: Batch, submission: Submission, refused: Refused) -> None:
+        """An update is not accepted: its receipt says so, or its session is closed."""
+        session, update, receipt = submission
+        batch.weight += len(update)
+        self.note_refusal(session, refused)
+        if receipt is None:
+            session.refuse(refused)
+        else:
+            batch.receipts.append((receipt, lambda seq: Rejected(refused)))
+
+    def may_be_late(self, session: Session, refused: Refused) -> bool:
+        """Whether a refusal may be our ignorance: a client that comes from another node brings what it saw there, by
+        other users, and it may not have come here yet. Such an update waits like one with a gap."""
+        return refused.reason in (CLIENT_ID, FORBIDDEN) and not self.gaps.knows_log(session)
+
+    def note_refusal(self, session: Session, refused: Refused) -> None:
+        """Count and log it. `detail` says what and where, never content."""
+        self._metrics.refusals.labels(refused.reason).inc()
+        self._log.warning("refused", session=session.name, reason=refused.reason, detail=refused.detail)
+
+    def park(self, batch: Batch, submission: Submission) -> None:
+        """A large update has a gap: it waits for other nodes' commits."""
+        self._park(batch, [submission], others_came=False)
+
+    def _groups(self) -> dict[Session, list[Submission]]:
+        """What this turn gates, by session in the order they came. A session's own order is kept, and what one needs of
+        a session further down makes a gap that the next turn closes: so every delta follows its causes in the log."""
+        groups: dict[Session, list[Submission]] = {}
+        taken = len(self._inbox)
+        for at, submission in enumerate(self._inbox):
+            session = submission[0]
+            if self.gaps.holds(session):
+                self.gaps.park(session, [submission])
+            elif self._is_large(submission):
+                taken = at
+                break
+            else:
+                groups.setdefault(session, []).append(submission)
+        self._inbox = self._inbox[taken:]
+        return groups
+
+    def _count(self) -> None:
+        """Once a turn: a counter costs as much as the gate does."""
+        self._metrics.updates.inc(self._received)
+        self._metrics.update_bytes.inc(self._received_bytes)
+        self._received = self._received_bytes = 0
+
+    def _is_large(self, submission: Submission) -> bool:
+        return len(submission[1]) > self._limits.max_inline_update_bytes
+
+    def _admit(self, batch: Batch, accepted: list[bytes], submission: Submission) -> bool:
+        session, update, _ = submission
+        if update == EMPTY_UPDATE:
+            return self.settle(batch, submission, has_gap=False)
+        try:
+            verdict = self._judge(session, update)
+        except Refused as refused:
+            if self.may_be_late(session, refused):
+                return False
+            self.refuse(batch, submission, refused)
+            return True
+        if verdict.update:
+            accepted.append(verdict.update)
+        if verdict.overwrites:
+            self._metrics.overwrites.inc(len(verdict.overwrites))
+        return self.settle(batch, submission, has_gap=verdict.gap)
+
+    def _judge(self, session: Session, update: bytes) -> Verdict:
+        if session.may_edit:
+            return check(self.index, update, session.identity.user_id, self._limits.update)
+        if says_something_new(self.index, update, self._limits.update):
+            raise Refused(FORBIDDEN, "a viewer may not edit")
+        return Verdict(b"", False, [])
+
+    def _park(self, batch: Batch, submissions: list[Submission], *, others_came: bool) -> None:
+        session = submissions[0][0]
+        self.gaps.park(session, submissions)
+        if self.gaps.next_try(session, others_came) is Tried.LOG:
+            batch.stuck.append(session)
+        else:
+            self.retry(session)

@@ -1,0 +1,384 @@
+"""One open issue on this node: what arrives is gated once a loop turn, appended, and after COMMIT told to everybody.
+
+One commit of a room is in flight at a time and what arrives meanwhile is gated when it comes back. So the turn widens
+by itself under load (fewer and larger deltas, the cheapest way through), and the gate's index never runs further ahead
+of the log than that one commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from crdt.errors import FORBIDDEN, TOO_LARGE, Refused
+from crdt.gate import fold
+from crdt.index import Index
+from crdt.jobs import Check
+from crdt.update import merge
+from server import close_codes
+from server.committed import Committed
+from server.feeder import Feeder
+from server.gaps import Submission
+from server.ground import Ground
+from server.intake import Batch, Intake
+from server.session import Receipt, Session
+from storage.engine import EngineFailed, EngineUnavailable, IssueKey
+from storage.errors import Overloaded, StoreError, UnknownWorkspace
+from storage.store import Delta, NewDelta
+
+
+class _Flight:
+    """A batch on its way through the appender. `state_vector`: of everything committed once it has landed."""
+
+    __slots__ = ("batch", "deltas", "state_vector", "update")
+
+    def __init__(self, batch: Batch, deltas: Sequence[NewDelta], state_vector: Mapping[int, int]) -> None:
+        self.batch = batch
+        self.deltas = deltas
+        self.state_vector = state_vector
+        self.update = b""
+
+
+class Room:
+    """One issue and the sessions in it. Nothing here waits: sessions call in, the loop calls back.
+
+    `seq`: the newest seq of the issue that is in here.
+    """
+
+    def __init__(self, key: IssueKey, index: Index, committed: Committed, seq: int, ground: Ground) -> None:
+        self.key = key
+        self.seq = seq
+        self.is_closed = False
+        self._loaded_seq = seq
+        self._committed = committed
+        self._ground = ground
+        self._loop = asyncio.get_running_loop()
+        self._intake = Intake(key, index, ground.limits, ground.metrics, self._ask)
+        self._feeder = Feeder(key, committed, ground)
+        self._is_sealed = False
+        self._is_busy = False  # a turn is due, a commit in flight, or a large update being checked
+        self._is_checking = False
+        self._flight: _Flight | None = None
+        self._fed: set[int] = set()  # seqs fed by the relay while a commit is in flight
+        self._held_back: list[Delta] = []
+        self._log = structlog.get_logger().bind(workspace=key.workspace_id, issue=str(key.issue_id))
+
+    @property
+    def sessions(self) -> Sequence[Session]:
+        """Who is in here."""
+        return list(self._feeder.sessions)
+
+    @property
+    def session_count(self) -> int:
+        """How many are in here."""
+        return len(self._feeder.sessions)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of updates held."""
+        return self._committed.size_bytes
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing waits or is in flight."""
+        return self._flight is None and (self.is_closed or (not self._is_busy and self._intake.gaps.is_empty))
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the room could be dropped and nobody would notice."""
+        return not self._feeder.sessions and self.is_settled
+
+    # What sessions and doors call.
+
+    def enter(self, session: Session) -> None:
+        """Feed a session from now on. The hub calls this; doors call `Hub.join`."""
+        self._feeder.enter(session)
+
+    def leave(self, session: Session) -> None:
+        """A session has ended. What it sent is still taken in. The hub calls this; doors call `Hub.leave`."""
+        if session in self._feeder.sessions:
+            self._feeder.leave(session)
+            self._intake.forget(session)
+            self._ground.settled(self.key)
+
+    def submit(self, session: Session, update: bytes, receipt: Receipt | None = None) -> None:
+        """Take an update from a session (Update and SyncStep2 alike). The receipt is called after COMMIT, in order;
+        without one a refused update closes its session. A room that fails calls no receipts, it closes its sessions."""
+        if self.is_closed or self._is_sealed:
+            return  # never acknowledged: its client sends it again
+        self._intake.put(session, update, receipt)
+        if not self._is_busy:
+            self._is_busy = True
+            self._loop.call_soon(self._turn)
+
+    def answer(self, session: Session, state_vector: bytes) -> None:
+        """Send SyncStep2 for a session's SyncStep1: at once, or when an engine has computed it for a big document."""
+        try:
+            self._feeder.answer(session, state_vector)
+        except Refused as refused:
+            self._intake.note_refusal(session, refused)
+            session.refuse(refused)
+
+    def state_vector(self) -> bytes:
+        """What is committed, encoded for our SyncStep1."""
+        return self._committed.encoded_state_vector()
+
+    def drained(self, session: Session) -> None:
+        """The session's connection has taken what was sent (`Peer.drained`)."""
+        if session in self._feeder.sessions:
+            self._feeder.drained(session)
+
+    def present(self, session: Session, awareness_update: bytes) -> None:
+        """Take presence from a session; everybody hears, the session too."""
+        if session not in self._feeder.sessions:
+            return
+        try:
+            self._feeder.presence.hear(session, awareness_update)
+        except Refused as refused:
+            self._intake.note_refusal(session, refused)
+            session.refuse(refused)
+
+    def awareness_update(self) -> bytes:
+        """Everybody's presence, for a joiner or a QueryAwareness."""
+        return self._feeder.presence.update()
+
+    # What the hub and the relay call.
+
+    def feed(self, deltas: Sequence[Delta]) -> None:
+        """Take in what other nodes committed, in seq order."""
+        try:
+            self._feed(deltas)
+        except Exception:  # noqa: BLE001 -- the relay feeds many rooms: one room's poison must not stop it
+            self._crash("room feed")
+
+    def _feed(self, deltas: Sequence[Delta]) -> None:
+        news = [delta for delta in deltas if delta.seq > self._loaded_seq]
+        if self.is_closed or not news:
+            return
+        if self._is_checking:
+            self._held_back.extend(news)  # the index is out of the house
+            return
+        before = dict(self._intake.index.state_vector)
+        try:
+            for delta in news:
+                if fold(self._intake.index, delta.update, delta.actor_id).gap:
+                    self._log.error("log is not causally closed", seq=delta.seq)
+        except Refused as refused:
+            self._log.error("log holds unsound bytes", reason=refused.reason, detail=refused.detail)
+            self._ground.metrics.failed_rooms.labels("log").inc()
+            self.close(close_codes.TRY_LATER, "damaged")
+            return
+        if self._flight is not None:
+            self._fed.update(delta.seq for delta in news)
+        grown = {c: clock for c, clock in self._intake.index.state_vector.items() if before.get(c) != clock}
+        update = merge([delta.update for delta in news])
+        self._committed.add(update, _union(self._committed.state_vector, grown))
+        self.seq = max(self.seq, news[-1].seq)
+        self._ground.metrics.foreign_deltas.inc(len(news))
+        self._feeder.tell(update, None)
+
+    def expire_presence(self) -> None:
+        """Drop presence that was not renewed in time."""
+        self._feeder.presence.expire(self._ground.limits.presence_timeout)
+
+    def seal(self) -> None:
+        """Take no more updates; what is here is still committed."""
+        self._is_sealed = True
+
+    def close(self, code: int, reason: str) -> None:
+        """End the room: every session is closed, what is not committed is forgotten, the hub forgets the room."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        self._intake.clear()
+        self._held_back.clear()
+        for session in self.sessions:
+            session.close(code, reason)
+            self._feeder.leave(session)
+        self._ground.closed(self.key)
+
+    # A turn.
+
+    def _turn(self) -> None:
+        if self.is_closed:
+            return
+        try:
+            large = self._intake.take_large()
+            if large is not None:
+                self._is_checking = True
+                self._ground.spawn(self._check(large))
+            else:
+                self._launch(self._intake.take_turn())
+        except Exception:  # noqa: BLE001 -- the top of a turn
+            self._crash("room turn")
+
+    def _launch(self, batch: Batch) -> None:
+        """Send a batch to the log, or be done with it if nothing in it is new."""
+        for session in batch.stuck:
+            self._ground.spawn(self._catch_up(session))
+        if not batch.updates:
+            batch.call_receipts(self.seq)
+            self._intake.release(batch.weight)
+            self._next_turn()
+            return
+        now = self._ground.clock.now()
+        workspace_id, issue_id = self.key.workspace_id, self.key.issue_id
+        deltas = [
+            NewDelta(workspace_id, issue_id, update, author.identity.user_id, author.identity.device_id, now)
+            for author, update in zip(batch.authors, batch.updates, strict=True)
+        ]
+        self._flight = _Flight(batch, deltas, dict(self._intake.index.state_vector))
+        self._append(self._flight, self._loop.time() + self._ground.limits.overload_timeout)
+        self._flight.update = merge(batch.updates)  # while the database works
+
+    def _append(self, flight: _Flight, give_up_at: float) -> None:
+        try:
+            future = self._ground.appender.append(flight.deltas)
+        except Overloaded as error:
+            if self.is_closed or self._loop.time() > give_up_at:
+                self._lost(error)
+            else:
+                self._loop.call_later(self._ground.limits.overload_pause, self._append, flight, give_up_at)
+        except StoreError as error:
+            self._lost(error)
+        else:
+            future.add_done_callback(self._landed)
+
+    def _landed(self, future: asyncio.Future[list[int]]) -> None:
+        """The commit came back: only now anybody hears of it."""
+        flight, self._flight = self._flight, None
+        assert flight is not None
+        if future.cancelled():
+            self._lost(StoreError("the appender was stopped"))
+            return
+        failure = future.exception()
+        if failure is not None:
+            self._lost(failure)
+            return
+        if self.is_closed:
+            # Not reported as ours: the relay feeds it to whatever room is here by then.
+            self._ground.settled(self.key)
+            return
+        try:
+            self._publish(flight, future.result())
+        except Exception:  # noqa: BLE001 -- the top of a turn
+            self._crash("room publish")
+
+    def _publish(self, flight: _Flight, seqs: Sequence[int]) -> None:
+        batch, fed, self._fed = flight.batch, self._fed, set()
+        self._ground.committed(self.key.workspace_id, seqs)
+        if not fed.issuperset(seqs):  # else the relay read them before the appender heard of its commit
+            state_vector = _union(flight.state_vector, self._committed.state_vector) if fed else flight.state_vector
+            self._committed.add(flight.update, state_vector)
+            self._feeder.tell(flight.update, batch.authors[0] if len(batch.authors) == 1 else None)
+        self.seq = max(self.seq, seqs[-1])
+        batch.call_receipts(self.seq)
+        self._intake.release(batch.weight)
+        if self._intake.is_empty:
+            self._next_turn()
+        else:
+            self._turn()  # at once, so that it is in the appender's next batch
+
+    def _next_turn(self) -> None:
+        if not self._intake.is_empty:
+            self._loop.call_soon(self._turn)
+            return
+        self._is_busy = False
+        if self.is_settled:
+            self._ground.settled(self.key)
+
+    # What is rare.
+
+    async def _check(self, submission: Submission) -> None:
+        """A large update is checked by an engine, on a copy of the index; everything behind it waits."""
+        session, update, _ = submission
+        batch = Batch()
+        job = Check(self._intake.index.encode(), update, session.identity.user_id, self._ground.limits.update)
+        try:
+            checked = await self._ground.engine.run(job, key=self.key, deadline=self._ground.limits.engine_timeout)
+            if checked.update and not session.may_edit:
+                raise Refused(FORBIDDEN, "a viewer may not edit")
+            if checked.update:
+                self._intake.index = Index.decode(checked.index)
+                self._intake.accept(batch, session, [checked.update])
+            if not self._intake.settle(batch, submission, has_gap=checked.gap):
+                self._intake.park(batch, submission)
+        except Refused as refused:
+            if self._intake.may_be_late(session, refused):
+                self._intake.park(batch, submission)
+            else:
+                self._intake.refuse(batch, submission, refused)
+        except EngineFailed as failure:
+            self._ground.quarantine(failure)
+            self._intake.refuse(batch, submission, Refused(TOO_LARGE, "too much to check"))
+        except EngineUnavailable:
+            batch.weight += len(update)
+            session.close(close_codes.TRY_LATER, "too busy to check")
+        except Exception:  # noqa: BLE001 -- the top of a turn
+            self._crash("room check")
+        self._checked(batch)
+
+    def _checked(self, batch: Batch) -> None:
+        self._is_checking = False
+        if self.is_closed:
+            self._ground.settled(self.key)
+            return
+        held_back, self._held_back = self._held_back, []
+        try:
+            self._launch(batch)
+        except Exception:  # noqa: BLE001 -- the top of a turn
+            self._crash("room check")
+        self.feed(held_back)
+
+    async def _catch_up(self, session: Session) -> None:
+        """A gap: read what other nodes committed, then check the session's updates again."""
+        try:
+            async with asyncio.timeout(self._ground.limits.catch_up_timeout):
+                await self._ground.catch_up(self.key.workspace_id)
+        except (StoreError, TimeoutError) as error:
+            # Without them there is no telling what is wrong with its updates; its client sends them again.
+            self._log.warning("other nodes' commits not read", session=session.name, reason=str(error))
+            session.dismiss(close_codes.TRY_LATER, "try again")
+        if self.is_closed:
+            return
+        self._intake.retry(session)
+        if not self._is_busy:
+            self._is_busy = True
+            self._turn()
+
+    def _ask(self, session: Session) -> bool:
+        """SyncStep1 to a peer whose updates have a gap. False: it is gone."""
+        if session not in self._feeder.sessions or session.is_closed:
+            return False
+        self._ground.metrics.asks.inc()
+        session.send(session.dialect.sync_step1(self.state_vector()))
+        return True
+
+    def _lost(self, error: BaseException) -> None:
+        """The outcome of our commit is unknown: only the log knows what this issue is now."""
+        self._flight = None
+        self._ground.metrics.failed_rooms.labels("store").inc()
+        self._log.warning("room forgotten", reason=str(error), sessions=len(self._feeder.sessions))
+        if isinstance(error, UnknownWorkspace):
+            self.close(close_codes.NOT_FOUND, "unknown workspace")
+        else:
+            self.close(close_codes.TRY_LATER, "not stored, try again")
+        self._ground.settled(self.key)
+
+    def _crash(self, where: str) -> None:
+        """A defect of ours costs one room, never another one."""
+        self._ground.metrics.loop_failures.labels(where).inc()
+        self._ground.metrics.failed_rooms.labels("defect").inc()
+        self._log.exception("room failed", where=where)
+        self.close(close_codes.INTERNAL_ERROR, "internal error")
+
+
+def _union(one: Mapping[int, int], other: Mapping[int, int]) -> Mapping[int, int]:
+    """The state vector of both."""
+    union = dict(one)
+    for client, clock in other.items():
+        if clock > union.get(client, 0):
+            union[client] = clock
+    return union

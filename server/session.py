@@ -1,0 +1,112 @@
+"""One peer's place in one room: who it is, where its frames go, and how far it got."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from crdt.errors import Refused
+from server import close_codes
+from server.permissions import Identity, may_edit
+from server.websocket.connection import Connection
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dialect:
+    """How one wire format frames what a room says. Rooms encode once for all sessions that share an instance, so share
+    it wherever the frames are the same."""
+
+    sync_step1: Callable[[bytes], bytes]  # of our state vector: a question
+    sync_step2: Callable[[bytes], bytes]  # of an update: the answer to theirs
+    update: Callable[[bytes], bytes]
+    awareness: Callable[[bytes], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Everything the update says is committed; `seq`: the newest seq of the issue that it takes to see it."""
+
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Incomplete:
+    """Part of the update has no causes here: that part is not stored, and its peer was asked for what is missing."""
+
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Nothing of the update was kept."""
+
+    refused: Refused
+
+
+Outcome = Stored | Incomplete | Rejected
+Receipt = Callable[[Outcome], None]
+
+
+class Behind:
+    """A session that is not fed: it has what `state_vector` says and will get one difference from there.
+
+    `is_new`: it has not sent its first SyncStep1 · `asked`: the difference answers a SyncStep1 · `computing`: an engine
+    is at it.
+    """
+
+    __slots__ = ("asked", "computing", "is_new", "state_vector", "timer")
+
+    def __init__(self, state_vector: Mapping[int, int], timer: asyncio.TimerHandle) -> None:
+        self.state_vector = state_vector
+        self.asked = False
+        self.is_new = False
+        self.computing = False
+        self.timer = timer
+
+
+class Session:
+    """One peer in one room. Doors make it, a room feeds it; `name` is for logs only."""
+
+    __slots__ = (
+        "behind",
+        "connection",
+        "dialect",
+        "identity",
+        "is_closed",
+        "is_dismissed",
+        "lacks_presence",
+        "may_edit",
+        "name",
+    )
+
+    def __init__(self, identity: Identity, connection: Connection, dialect: Dialect, name: str = "") -> None:
+        self.identity = identity
+        self.connection = connection
+        self.dialect = dialect
+        self.name = name
+        self.may_edit = may_edit(identity)
+        self.behind: Behind | None = None
+        self.lacks_presence = False
+        self.is_closed = False
+        self.is_dismissed = False  # nothing it sent is taken in any more
+
+    def send(self, frame: bytes) -> None:
+        """Queue a frame; nothing after the close."""
+        if not self.is_closed:
+            self.connection.send(frame)
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the connection, once. What it sent before is still taken in."""
+        if not self.is_closed:
+            self.is_closed = True
+            self.connection.close(code, reason)
+
+    def dismiss(self, code: int, reason: str) -> None:
+        """Close, and take in nothing more of what it sent."""
+        self.is_dismissed = True
+        self.close(code, reason)
+
+    def refuse(self, refused: Refused) -> None:
+        """Dismiss because of what the peer sent."""
+        self.dismiss(close_codes.for_refusal(refused.reason), refused.reason)

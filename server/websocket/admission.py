@@ -1,0 +1,56 @@
+"""Who may upgrade to a WebSocket at all; asked before the 101, since no ASGI middleware runs there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from server.websocket.connection import Door, Handshake, Route
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRefusal:
+    """An answer instead of 101 Switching Protocols."""
+
+    status: int
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The policy of one endpoint. `allowed_origins`: empty = the host itself and loopback; `*` = every site."""
+
+    route: Route
+    allowed_origins: Sequence[str]
+    max_connections: int
+
+    def admit(self, handshake: Handshake, open_connections: int) -> Door | HttpRefusal:
+        """The door behind that path, or the refusal to answer with."""
+        if not self._origin_is_allowed(handshake):
+            return HttpRefusal(403, "Origin not allowed")
+        door = self.route(handshake)
+        if door is None:
+            return HttpRefusal(404, "Not Found")
+        if open_connections >= self.max_connections:
+            return HttpRefusal(503, "Too many connections")
+        return door
+
+    def _origin_is_allowed(self, handshake: Handshake) -> bool:
+        """Browsers always send Origin and pages cannot forge it; a request without one is not from a page."""
+        origin = handshake.headers.get("origin")
+        if origin is None or "*" in self.allowed_origins:
+            return True
+        if self.allowed_origins:
+            return origin.rstrip("/").lower() in {allowed.rstrip("/").lower() for allowed in self.allowed_origins}
+        site = _host_of(origin)
+        return site is not None and (site in LOOPBACK or site == _host_of(f"//{handshake.headers.get('host', '')}"))
+
+
+def _host_of(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None

@@ -1,0 +1,84 @@
+"""The seam between the doors and a WebSocket library: what a connection can do, and what a peer is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import parse_qsl, unquote
+
+
+@dataclass(frozen=True, slots=True)
+class SocketLimits:
+    """Bounds of one WebSocket endpoint. Bytes and seconds."""
+
+    max_connections: int = 10_000
+    max_message_bytes: int = 17 * 1024 * 1024
+    high_water_bytes: int = 512 * 1024  # at or below the bound at which a session counts as behind
+    ping_interval_seconds: float = 20.0
+    pong_timeout_seconds: float = 10.0
+    close_timeout_seconds: float = 3.0
+
+    @property
+    def low_water_bytes(self) -> int:
+        """Below this much unsent, a peer that was over the high water is told `drained`."""
+        return self.high_water_bytes // 4
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """The HTTP request that asked for the upgrade. Header names are lower-case; `client` is for logs only."""
+
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    client: str
+
+    @classmethod
+    def of(cls, target: str, headers: Mapping[str, str], client: str) -> Handshake:
+        """From a request target such as `/yjs/main/…?token=…`. A repeated query parameter keeps its first value."""
+        path, _, query = target.partition("?")
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=None)
+        return cls(path=unquote(path), query=dict(reversed(pairs)), headers=headers, client=client)
+
+
+def client_address(name: object) -> str:
+    """`host:port` of a socket's peer name for the logs, empty when there is none (a Unix socket)."""
+    return f"{name[0]}:{name[1]}" if isinstance(name, tuple) and len(name) >= 2 else ""
+
+
+class Connection(Protocol):
+    """One open WebSocket, as a session writes to it. No method blocks or raises; after the close all do nothing."""
+
+    def send(self, frame: bytes) -> None:
+        """Queue one binary message."""
+
+    def buffered_bytes(self) -> int:
+        """What was sent and has not reached the kernel yet. Above the high water, `drained` is certain to follow."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Send a close frame behind what is queued; cut the socket if the peer does not answer in time."""
+
+    def pause_reading(self) -> None:
+        """Read no more from the socket, so that TCP slows the peer down."""
+
+    def resume_reading(self) -> None:
+        """Undo `pause_reading`."""
+
+
+class Peer(Protocol):
+    """What a door makes of a connection. The calls come on the loop, one at a time, never from inside a
+    `Connection` method."""
+
+    def received(self, message: bytes) -> None:
+        """One whole binary message, fragments joined."""
+
+    def drained(self) -> None:
+        """The unsent bytes were above the high water and have sunk below the low water."""
+
+    def closed(self, code: int) -> None:
+        """The last call, exactly once. `code`: ours if we closed, else the peer's, 1006 without a close frame."""
+
+
+Door = Callable[[Handshake, Connection], Peer]
+Route = Callable[[Handshake], Door | None]

@@ -1,0 +1,308 @@
+"""WebSockets through picows, inside uvicorn and on its port; the only file that imports picows.
+
+uvicorn's `ws=` wants a factory of protocols: it calls `connection_made(transport)`, then `data_received` with the
+handshake it has read, then `transport.set_protocol(the object)`. `Upgrade` takes that role for one turn of the loop and
+hands the transport on to picows' own protocol, which is in picows' extension module but not in its public list:
+hence the pinned version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import structlog
+from picows import (
+    WSAutoPingStrategy,
+    WSFrame,
+    WSListener,
+    WSMsgType,
+    WSTransport,
+    WSUpgradeRequest,
+    WSUpgradeResponse,
+    WSUpgradeResponseWithListener,
+)
+from picows.picows import WSProtocol  # type: ignore[attr-defined]
+from uvicorn.server import ServerState
+
+from server import close_codes
+from server.websocket.admission import Admission, HttpRefusal
+from server.websocket.connection import Door, Handshake, Peer, Route, SocketLimits, client_address
+
+log = structlog.get_logger()
+
+BINARY = WSMsgType.BINARY
+HEADER_ROOM = 14  # what picows wants in front of a payload to write the frame header into
+IN_PLACE_BYTES = 8192  # above this, picows passes uvloop a view of a header buffer it overwrites with the next frame
+
+
+class PicowsEndpoint:
+    """All picows sockets of one server: pass it to uvicorn as `ws=`."""
+
+    def __init__(self, route: Route, allowed_origins: Sequence[str], limits: SocketLimits) -> None:
+        self.limits = limits
+        self.connections: set[PicowsConnection] = set()
+        # An adapter, because picows makes a child logger for every socket when it gets a plain logger.
+        self.picows_log = logging.LoggerAdapter(logging.getLogger("picows"), {})
+        self._admission = Admission(route, allowed_origins, limits.max_connections)
+
+    def __call__(
+        self,
+        config: object,
+        server_state: ServerState,
+        app_state: object,
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> Upgrade:
+        """What uvicorn calls once for each upgrade request."""
+        return Upgrade(self, server_state)
+
+    def admit(self, handshake: Handshake) -> Door | HttpRefusal:
+        """See `Admission.admit`."""
+        return self._admission.admit(handshake, len(self.connections))
+
+
+class Upgrade(asyncio.Protocol):
+    """One upgrade: stands between uvicorn's HTTP protocol and picows' until the transport has been handed over."""
+
+    def __init__(self, endpoint: PicowsEndpoint, server_state: ServerState) -> None:
+        self._endpoint = endpoint
+        self._server_state = server_state
+        self._protocol: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
+        limits = self._endpoint.limits
+        transport.set_write_buffer_limits(high=limits.high_water_bytes, low=limits.low_water_bytes)
+        self._transport = transport
+        self._protocol = WSProtocol(
+            None,  # host and port, for clients
+            None,  # path, for clients
+            False,  # is_client_side
+            self._listener,
+            self._endpoint.picows_log,
+            True,  # disconnect_on_exception
+            None,  # handshake timeout: uvicorn has read the whole request
+            False,  # enable_auto_ping: it would count a peer we stopped reading from as dead
+            limits.ping_interval_seconds,
+            limits.pong_timeout_seconds,
+            WSAutoPingStrategy.PING_WHEN_IDLE,
+            True,  # enable_auto_pong
+            limits.max_message_bytes,
+            None,  # extra headers, for clients
+            4096,  # initial read buffer, grows to the largest message
+        )
+        self._protocol.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """The handshake from uvicorn; afterwards whatever arrives before the swap."""
+        view = memoryview(data)
+        while view:
+            buffer = self._protocol.get_buffer(-1)
+            size = min(len(view), len(buffer))
+            buffer[:size] = view[:size]
+            view = view[size:]
+            self._protocol.buffer_updated(size)
+        # Later, because uvicorn sets this object as the protocol when this call returns.
+        asyncio.get_running_loop().call_soon(self._swap)
+
+    def _swap(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.set_protocol(self._protocol)
+
+    def eof_received(self) -> bool | None:
+        return bool(self._protocol.eof_received())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._protocol.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._protocol.resume_writing()
+
+    def _listener(self, request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
+        handshake = Handshake.of(
+            request.path.decode("latin-1"),
+            {name.lower(): value for name, value in request.headers.items()},
+            client_address(self._transport.get_extra_info("peername")),
+        )
+        admitted = self._endpoint.admit(handshake)
+        if isinstance(admitted, HttpRefusal):
+            response = WSUpgradeResponse.create_error_response(admitted.status, admitted.title.encode())
+            return WSUpgradeResponseWithListener(response, None)
+        connection = PicowsConnection(admitted, handshake, self._endpoint, self._server_state)
+        return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(), connection)
+
+
+class PicowsConnection(WSListener):
+    """A `Connection` on a picows transport: joins fragments, pings, and sees the close through."""
+
+    def __init__(self, door: Door, handshake: Handshake, endpoint: PicowsEndpoint, server_state: ServerState) -> None:
+        self._door = door
+        self._handshake = handshake
+        self._endpoint = endpoint
+        self._limits = endpoint.limits
+        self._server_state = server_state
+        self._loop = asyncio.get_running_loop()
+        self._peer: Peer | None = None
+        self._fragments: bytearray | None = None
+        self._heard = False
+        self._reading_paused = False
+        self._writing_paused = False
+        self._close_code: int | None = None  # set: nothing is passed on any more
+        self._timer: asyncio.TimerHandle | None = None
+
+    # What a session calls.
+
+    def send(self, frame: bytes) -> None:
+        if self._close_code is not None:
+            return
+        if len(frame) <= IN_PLACE_BYTES:
+            self._transport.send(BINARY, frame)
+        else:
+            self._transport.send_reuse_external_bytearray(BINARY, bytearray(HEADER_ROOM) + frame, HEADER_ROOM)
+
+    def buffered_bytes(self) -> int:
+        return 0 if self._close_code is not None else self._socket.get_write_buffer_size()
+
+    def close(self, code: int, reason: str) -> None:
+        if self._close_code is not None:
+            return
+        self._transport.send_close(code, reason)  # type: ignore[arg-type]  # any number goes on the wire
+        self.resume_reading()  # the peer's close frame is behind what it has sent already
+        self._ended(code)
+        self._arm(self._limits.close_timeout_seconds, self._socket.abort)
+
+    def pause_reading(self) -> None:
+        if self._close_code is None and not self._reading_paused:
+            self._reading_paused = True
+            self._socket.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._reading_paused:
+            self._reading_paused = False
+            self._socket.resume_reading()
+
+    def shutdown(self) -> None:
+        """uvicorn's graceful shutdown calls this on every live connection."""
+        self.close(close_codes.RESTART, "server restart")
+
+    # What picows calls.
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self._transport = transport
+        self._socket = transport.underlying_transport
+        self._endpoint.connections.add(self)
+        self._server_state.connections.add(self)  # type: ignore[arg-type]  # needs shutdown() only
+        self._arm(self._limits.ping_interval_seconds, self._ping)
+        try:
+            self._peer = self._door(self._handshake, self)
+        except Exception:
+            log.exception("door failed", client=self._handshake.client)
+            self.close(close_codes.INTERNAL_ERROR, "internal error")
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        self._heard = True
+        if self._close_code is not None:
+            if frame.msg_type == WSMsgType.CLOSE:
+                self._socket.close()
+        elif frame.rsv1 or frame.rsv2 or frame.rsv3:
+            self.close(close_codes.PROTOCOL_ERROR, "no extension was negotiated")
+        elif frame.msg_type == BINARY and frame.fin and self._fragments is None:
+            self._deliver(frame.get_payload_as_bytes())
+        else:
+            self._rare_frame(frame)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self._ended(close_codes.ABNORMAL)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._endpoint.connections.discard(self)
+        self._server_state.connections.discard(self)
+
+    def pause_writing(self) -> None:
+        self._writing_paused = True
+
+    def resume_writing(self) -> None:
+        if self._writing_paused:
+            self._writing_paused = False
+            if self._close_code is None and self._peer is not None:
+                self._peer.drained()
+
+    # Inside.
+
+    def _rare_frame(self, frame: WSFrame) -> None:
+        match frame.msg_type:
+            case WSMsgType.PING | WSMsgType.PONG:
+                pass  # picows answers pings; hearing anything at all is the pong
+            case WSMsgType.TEXT:
+                self.close(close_codes.TEXT_NOT_SUPPORTED, "binary messages only")
+            case WSMsgType.CLOSE:
+                self._answer_close(int(frame.get_close_code()))  # type: ignore[call-overload]
+            case _:
+                self._fragment(frame)
+
+    def _fragment(self, frame: WSFrame) -> None:
+        starts = frame.msg_type == BINARY
+        if starts != (self._fragments is None):
+            self.close(close_codes.PROTOCOL_ERROR, "fragments out of order")
+            return
+        joined = self._fragments = bytearray() if self._fragments is None else self._fragments
+        if len(joined) + frame.payload_size > self._limits.max_message_bytes:
+            self.close(close_codes.MESSAGE_TOO_BIG, "message too big")
+            return
+        joined += frame.get_payload_as_memoryview()
+        if frame.fin:
+            self._fragments = None
+            self._deliver(bytes(joined))
+
+    def _deliver(self, message: bytes) -> None:
+        assert self._peer is not None
+        try:
+            self._peer.received(message)
+        except Exception:
+            log.exception("peer failed", client=self._handshake.client)
+            self.close(close_codes.INTERNAL_ERROR, "internal error")
+
+    def _answer_close(self, code: int) -> None:
+        without_code = code in (0, 1005, 1006)  # 0: the peer's close frame was empty; the others are not sendable
+        self._transport.send_close(close_codes.NORMAL if without_code else code)  # type: ignore[arg-type]
+        self._ended(close_codes.NO_CODE if without_code else code)
+        self._socket.close()
+        self._arm(self._limits.close_timeout_seconds, self._socket.abort)
+
+    def _ended(self, code: int) -> None:
+        """Nothing more passes in either direction. The peer hears of it from the loop, not from inside a call of
+        its own: a room closes sessions while it walks over them."""
+        if self._close_code is None:
+            self._close_code = code
+            self._fragments = None
+            self._loop.call_soon(self._tell_closed, code)
+
+    def _tell_closed(self, code: int) -> None:
+        if self._peer is not None:
+            self._peer.closed(code)
+
+    def _arm(self, delay: float, then: Callable[[], None]) -> None:
+        """One timer a connection: the next ping, its pong, or the end of patience with a close."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(delay, then)
+
+    def _ping(self) -> None:
+        if self._transport.is_close_frame_sent:  # picows refused a frame and closes; see that it comes to an end
+            self._socket.abort()
+            return
+        self._heard = False
+        self._transport.send_ping()
+        self._arm(self._limits.pong_timeout_seconds, self._expect_pong)
+
+    def _expect_pong(self) -> None:
+        if self._heard or self._reading_paused:
+            interval = self._limits.ping_interval_seconds - self._limits.pong_timeout_seconds
+            self._arm(max(interval, 0.0), self._ping)
+        else:
+            self._socket.abort()

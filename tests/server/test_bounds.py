@@ -1,0 +1,48 @@
+"""The defaults of the settings are those of the parts: what is tested without settings is what runs with them."""
+
+from crdt.records import Limits
+from server import bounds
+from server.config import Settings
+from server.doors.yjs import DoorLimits
+from server.engine import EngineLimits
+from server.limits import HubLimits, RelayLimits
+from server.websocket import SocketLimits
+from storage.compactor import CompactorLimits
+from storage.database import DatabaseLimits
+from storage.projector import ProjectorLimits
+
+DEFAULTS = Settings()
+GATE_LIMITS = ("max_update_bytes", "max_structs", "max_new_clients", "max_depth", "max_key_bytes")
+
+
+def of_gate(limits: Limits) -> list[int]:
+    return [getattr(limits, name) for name in GATE_LIMITS]  # `Limits` is compiled and compares by identity
+
+
+def test_the_gate() -> None:
+    assert of_gate(bounds.of_updates(DEFAULTS)) == of_gate(Limits())
+
+
+def test_rooms() -> None:
+    made, wanted = bounds.of_hub(DEFAULTS), HubLimits()
+    assert of_gate(made.room.update) == of_gate(wanted.room.update)
+    for name in wanted.__slots__:
+        if name != "room":
+            assert getattr(made, name) == getattr(wanted, name), name
+    for name in wanted.room.__slots__:
+        if name != "update":
+            assert getattr(made.room, name) == getattr(wanted.room, name), name
+
+
+def test_everything_else() -> None:
+    assert bounds.of_sockets(DEFAULTS) == SocketLimits()
+    assert bounds.of_door(DEFAULTS) == DoorLimits()
+    assert bounds.of_relay(DEFAULTS) == RelayLimits()
+    assert bounds.of_engine(DEFAULTS) == EngineLimits()
+    assert bounds.of_projector(DEFAULTS) == ProjectorLimits()
+    assert bounds.of_compactor(DEFAULTS) == CompactorLimits()
+    assert bounds.of_database(DEFAULTS) == DatabaseLimits()
+
+
+def test_a_session_is_never_behind_without_being_told_when_it_has_drained() -> None:
+    assert bounds.of_sockets(DEFAULTS).high_water_bytes < bounds.of_hub(DEFAULTS).room.max_buffered_bytes

@@ -1,0 +1,56 @@
+"""Sessions, roles and clocks."""
+
+from __future__ import annotations
+
+from datetime import UTC
+
+import pytest
+
+from crdt.errors import CLIENT_ID, FORBIDDEN, MALFORMED, TOO_LARGE, Refused
+from server import close_codes
+from server.clock import SystemClock
+from server.permissions import Identity, Role, may_edit
+from server.session import Session
+from tests.server.house import DIALECT, Wire
+
+
+def session(role: Role = Role.MEMBER) -> tuple[Session, Wire]:
+    wire = Wire()
+    return Session(Identity("ana", "main", role), wire, DIALECT, "somewhere"), wire
+
+
+@pytest.mark.parametrize(("role", "allowed"), [(Role.VIEWER, False), (Role.MEMBER, True), (Role.ADMIN, True)])
+def test_viewers_may_not_edit(role: Role, allowed: bool) -> None:
+    assert may_edit(Identity("ana", "main", role)) is allowed
+    assert session(role)[0].may_edit is allowed
+
+
+def test_a_session_is_closed_once_and_sends_nothing_after() -> None:
+    open_session, wire = session()
+    open_session.send(b"one")
+    open_session.close(close_codes.RESTART, "first")
+    open_session.close(close_codes.TRY_LATER, "second")
+    open_session.send(b"two")
+    assert (wire.frames, wire.closed) == ([b"one"], (close_codes.RESTART, "first"))
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        (MALFORMED, close_codes.BAD_REQUEST),
+        (TOO_LARGE, close_codes.TOO_MUCH),
+        (CLIENT_ID, close_codes.NOT_ALLOWED),
+        (FORBIDDEN, close_codes.NOT_ALLOWED),
+    ],
+)
+def test_a_refusal_closes_with_its_reason_and_never_with_the_detail(reason: str, code: int) -> None:
+    open_session, wire = session()
+    open_session.refuse(Refused(reason, "what and where"))
+    assert wire.closed == (code, reason)
+    assert open_session.is_dismissed
+
+
+def test_the_system_clock_knows_its_time_zone_and_does_not_go_back() -> None:
+    clock = SystemClock()
+    assert clock.now().tzinfo is UTC
+    assert clock.monotonic() <= clock.monotonic()
