@@ -1,6 +1,7 @@
 # Two commands do all the set-up: `make run` serves, `make test` tests. Each target also works by hand, see CONTRIBUTING.md.
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := $(BIN)/pytest -n auto
 INSTALLED := .venv/.installed
 COMPILED := $(addprefix crdt/,errors.py encoding.py records.py ranges.py parser.py trim.py index.py admission.py gate.py)
 
@@ -10,10 +11,10 @@ run: $(INSTALLED)  ## serve on 127.0.0.1:8080 with an embedded Postgres
 	@exec $(BIN)/syncline serve $(ARGS)
 
 test: $(INSTALLED)  ## what a newcomer can wait for
-	$(BIN)/pytest -m "not long" $(ARGS)
+	$(PYTEST) -m "not long" $(ARGS)
 
 test-long: $(INSTALLED)
-	$(BIN)/pytest -m long $(ARGS)
+	$(PYTEST) -m long $(ARGS)
 
 test-all: test test-long  ## every tier
 

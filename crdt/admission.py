@@ -193,9 +193,8 @@ class Admission:
         if struct.parent_client == NOBODY:
             return index.root(struct.root)
         parent = index.types.get((struct.parent_client, struct.parent_clock))
-        if parent is None:
-            if not index.place_of(struct.parent_client, struct.parent_clock) & 1:
-                raise Refused(SCHEMA, f"parent {struct.parent_client}:{struct.parent_clock} is no shared type")
+        if parent is None and not index.place_of(struct.parent_client, struct.parent_clock) & 1:
+            raise Refused(SCHEMA, f"parent {struct.parent_client}:{struct.parent_clock} is no shared type")
         return parent
 
     def _check_content(self, struct: Struct, place: Place) -> None:

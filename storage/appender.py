@@ -32,6 +32,7 @@ class CommitStats:
     waited_seconds: float
     commit_seconds: float
     failure: StoreError | None
+    workspace_ids: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +81,7 @@ class Appender:
         self._is_closing = False
         self._last_failure: StoreError | None = None
         self._log = structlog.get_logger()
+        self._loop = asyncio.get_running_loop()  # asking for it is a system call, too much for every delta
 
     @property
     def queued_bytes(self) -> int:
@@ -109,8 +111,7 @@ class Appender:
         # An empty queue takes anything: a bound no single upload may pass is the gate's business.
         if self._queued_bytes and self._queued_bytes + weight > self._max_queued_bytes:
             raise Overloaded(f"{self._queued_bytes} bytes wait for the log already")
-        loop = asyncio.get_running_loop()
-        entry = _Entry(deltas, loop.create_future(), weight, loop.time())
+        entry = _Entry(deltas, self._loop.create_future(), weight, self._loop.time())
         if not deltas:
             entry.future.set_result([])
         elif any(not lost.isdisjoint(entry.issues()) for lost in self._lost):
@@ -180,8 +181,7 @@ class Appender:
 
     async def _attempt(self, entries: list[_Entry]) -> StoreError | None:
         """Commit entries and resolve their futures, or say why not."""
-        loop = asyncio.get_running_loop()
-        started = loop.time()
+        started = self._loop.time()
         deltas = [delta for entry in entries for delta in entry.deltas]
         failure: StoreError | None = None
         try:
@@ -199,7 +199,9 @@ class Appender:
         if self._on_commit is not None:
             update_bytes = sum(len(delta.update) for delta in deltas)
             waited = started - entries[0].queued_at
-            self._on_commit(CommitStats(len(deltas), update_bytes, waited, loop.time() - started, failure))
+            workspaces = frozenset(delta.workspace_id for delta in deltas)
+            took = self._loop.time() - started
+            self._on_commit(CommitStats(len(deltas), update_bytes, waited, took, failure, workspaces))
         return failure
 
     def _resolve(self, entries: Iterable[_Entry], seqs: list[int]) -> None:
@@ -222,7 +224,7 @@ class Appender:
         # The callbacks of the futures that just failed are ahead of this one in the loop's queue: until they have run,
         # a room may not know yet and append once more.
         self._lost.append(lost)
-        asyncio.get_running_loop().call_soon(self._lost.popleft)
+        self._loop.call_soon(self._lost.popleft)
 
     def _unharmed(self, entries: Iterable[_Entry], lost: set[_Issue], failure: StoreError) -> list[_Entry]:
         unharmed = []

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import Final, Literal, TypeAlias
 from uuid import UUID, uuid5
 
@@ -16,6 +17,7 @@ from storage.errors import Trimmed, UnknownWorkspace
 from storage.store import (
     Delta,
     DocumentStatus,
+    IssueExtent,
     NewDelta,
     ProjectedIssue,
     ProjectionTurn,
@@ -117,16 +119,33 @@ class MemoryStore:
         rows = self._workspaces.get(workspace_id)
         return rows.deltas(issue_id, after) if rows else []
 
-    async def page(self, workspace_id: int, after: int, limit: int) -> list[Delta]:
+    async def page(self, workspace_id: int, after: int, limit: int, max_bytes: int | None = None) -> list[Delta]:
         await self.fault("before", "page")
         rows = self._workspaces.get(workspace_id)
-        return [delta for delta in rows.log if delta.seq > after][:limit] if rows else []
+        page = [delta for delta in rows.log if delta.seq > after][:limit] if rows else []
+        sizes = accumulate(len(delta.update) for delta in page)
+        return [
+            d for d, size in zip(page, sizes, strict=True) if max_bytes is None or size <= max_bytes or d is page[0]
+        ]
 
     async def issue_ids(self, workspace_id: int, after: UUID | None, limit: int) -> list[UUID]:
         await self.fault("before", "issue_ids")
         rows = self._workspaces.get(workspace_id)
         known = {delta.issue_id for delta in rows.log} | rows.documents.keys() if rows else set()
         return sorted(issue_id for issue_id in known if after is None or issue_id > after)[:limit]
+
+    async def issue_extents(self, workspace_id: int, after: UUID | None, limit: int) -> list[IssueExtent]:
+        await self.fault("before", "issue_extents")
+        rows = self._workspaces.get(workspace_id)
+        known = {delta.issue_id for delta in rows.log} | rows.snapshots.keys() if rows else set()
+        page = sorted(issue_id for issue_id in known if after is None or issue_id > after)[:limit]
+        stored = [(issue_id, rows.stored_issue(issue_id)) for issue_id in page] if rows else []
+        return [IssueExtent(issue_id, issue.seq, sum(map(len, issue.updates))) for issue_id, issue in stored]
+
+    async def projected_through(self, workspace_id: int) -> int:
+        await self.fault("before", "projected_through")
+        rows = self._workspaces.get(workspace_id)
+        return rows.cursor if rows else 0
 
     async def projected(self, workspace_id: int, issue_ids: Sequence[UUID]) -> dict[UUID, ProjectedIssue]:
         await self.fault("before", "projected")

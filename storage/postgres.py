@@ -14,6 +14,7 @@ from storage.errors import Trimmed, UnknownWorkspace
 from storage.store import (
     Delta,
     DocumentStatus,
+    IssueExtent,
     NewDelta,
     ProjectedIssue,
     ProjectionTurn,
@@ -35,14 +36,14 @@ class PostgresStore:
     def __init__(self, database: Database, *, page_bytes_max: int = PAGE_BYTES_MAX) -> None:
         self._database = database
         self._page_bytes_max = page_bytes_max
+        self._append = database.kept("append to the log", deltas.APPEND)
 
     async def append(self, batch: Sequence[NewDelta]) -> list[int]:
         if not batch:
             return []
         arguments = deltas.append_arguments(batch)
         try:
-            async with self._database.session("append to the log") as connection:
-                bumped = await connection.fetch(deltas.APPEND, *arguments)
+            bumped = await self._append.fetch(*arguments)
         except asyncpg.NotNullViolationError as error:
             raise UnknownWorkspace("a delta names a workspace that does not exist") from error
         return deltas.numbered(batch, bumped)
@@ -75,15 +76,26 @@ class PostgresStore:
         async with self._database.session("read an issue's tail") as connection:
             return [deltas.delta(row) for row in await connection.fetch(deltas.TAIL, workspace_id, issue_id, after)]
 
-    async def page(self, workspace_id: int, after: int, limit: int) -> list[Delta]:
+    async def page(self, workspace_id: int, after: int, limit: int, max_bytes: int | None = None) -> list[Delta]:
+        bytes_max = self._page_bytes_max if max_bytes is None else min(max_bytes, self._page_bytes_max)
         async with self._database.session("read a page of the log") as connection:
-            rows = await connection.fetch(deltas.PAGE, workspace_id, after, limit, self._page_bytes_max)
+            rows = await connection.fetch(deltas.PAGE, workspace_id, after, limit, bytes_max)
         return [deltas.delta(row) for row in rows]
 
     async def issue_ids(self, workspace_id: int, after: UUID | None, limit: int) -> list[UUID]:
         async with self._database.session("list issues") as connection:
             rows = await connection.fetch(documents.ISSUE_IDS, workspace_id, after, limit)
         return [row["issue_id"] for row in rows]
+
+    async def issue_extents(self, workspace_id: int, after: UUID | None, limit: int) -> list[IssueExtent]:
+        async with self._database.session("list issues and their sizes") as connection:
+            rows = await connection.fetch(documents.ISSUE_EXTENTS, workspace_id, after, limit)
+        return [IssueExtent(*row) for row in rows]
+
+    async def projected_through(self, workspace_id: int) -> int:
+        async with self._database.session("read the projection's cursor") as connection:
+            cursor = await connection.fetchval(workspaces.CURSOR, workspace_id, workspaces.PROJECTION)
+        return cursor or 0
 
     async def projected(self, workspace_id: int, issue_ids: Sequence[UUID]) -> dict[UUID, ProjectedIssue]:
         async with self._database.session("read projected issues") as connection, _one_view(connection):
@@ -177,6 +189,7 @@ class PostgresStore:
             await connection.execute(_PROBE)
 
     async def close(self) -> None:
+        self._append.drop()
         await self._database.close()
 
 

@@ -41,6 +41,14 @@ class _Held:
     updated_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A page of a workspace's log: the seqs after `after`, up to and with `through`."""
+
+    after: int
+    through: int
+
+
 class Projection:
     """Reads issues through an engine, and remembers what the engine holds."""
 
@@ -56,11 +64,17 @@ class Projection:
         self._limits = limits
         self._on_quarantine = on_quarantine
         self._held: OrderedDict[IssueKey, _Held] = OrderedDict()
+        self._reached: dict[int, int] = {}  # workspace → seq through which `_held` knows every delta
         self._jobs = asyncio.Semaphore(limits.jobs_at_once)
 
-    async def rows(self, workspace_id: int, touched: Mapping[UUID, Sequence[Delta]]) -> list[ProjectedIssue]:
-        """The rows of the issues these deltas touch, each at least as new as its deltas. Raises `StoreUnavailable` and
-        `EngineUnavailable`; nothing is lost then, read again."""
+    async def rows(
+        self, workspace_id: int, page: Range, touched: Mapping[UUID, Sequence[Delta]]
+    ) -> list[ProjectedIssue]:
+        """The rows of the issues that the deltas of a page touch, each at least as new as its deltas. Raises
+        `StoreUnavailable` and `EngineUnavailable`; nothing is lost then, read again."""
+        if self._reached.get(workspace_id) != page.after:
+            self._forget(workspace_id)  # another node projected meanwhile: what the engine holds lacks its pages
+        self._reached[workspace_id] = page.through
         keys = [IssueKey(workspace_id, issue_id) for issue_id in touched]
         held = [key for key in keys if key in self._held]
         tails = await asyncio.gather(*(self._tail(key, touched[key.issue_id]) for key in held))
@@ -79,7 +93,10 @@ class Projection:
         new = [delta for delta in deltas if delta.seq > held.seq]
         now = _Held(new[-1].seq, held.version + len(new), new[-1].created_at) if new else held
         job = ProjectTail(str(key), held.seq, now.seq, [delta.update for delta in new])
-        projected = await self._run(job, key)
+        try:
+            projected = await self._run(job, key)
+        except Refused:
+            return key  # what the engine held is not what the log says; read whole, the issue itself may be sound
         if projected is None:
             return None
         if projected.content is None:
@@ -89,7 +106,11 @@ class Projection:
         return ProjectedIssue(key.issue_id, now.seq, now.version, content)
 
     async def _whole(self, key: IssueKey, stored: StoredIssue) -> ProjectedIssue | None:
-        projected = await self._run(ProjectWhole(str(key), stored.seq, stored.updates), key)
+        try:
+            projected = await self._run(ProjectWhole(str(key), stored.seq, stored.updates), key)
+        except Refused as refused:
+            await self._quarantine(key, refused.reason)
+            return None
         if projected is None or projected.content is None:
             return None
         row = row_of(key.issue_id, stored, projected.content)
@@ -98,11 +119,11 @@ class Projection:
         return row
 
     async def _run(self, job: Job[Projected], key: IssueKey) -> Projected | None:
-        """The engine's answer; None after a failure that is the issue's own, which is then in quarantine."""
+        """The engine's answer; None when the issue killed or stopped it and is in quarantine now. Raises `Refused`."""
         try:
             async with self._jobs:
                 return await self._engine.run(job, key=key, deadline=self._limits.job_seconds)
-        except (EngineFailed, Refused) as failure:
+        except EngineFailed as failure:
             await self._quarantine(key, failure.reason)
             return None
 
@@ -125,6 +146,14 @@ class Projection:
         await self._store.quarantine(key.workspace_id, key.issue_id, reason)
         if self._on_quarantine is not None:
             self._on_quarantine(key)
+
+    def skip(self, key: IssueKey) -> None:
+        """Deltas of this issue are passed over: whatever the engine holds of it is too old from now on."""
+        self._held.pop(key, None)
+
+    def _forget(self, workspace_id: int) -> None:
+        for key in [key for key in self._held if key.workspace_id == workspace_id]:
+            del self._held[key]
 
     def _hold(self, key: IssueKey, held: _Held) -> None:
         self._held[key] = held

@@ -15,7 +15,7 @@ import structlog
 from storage.backoff import Backoff
 from storage.engine import Engine, IssueKey
 from storage.errors import StoreError
-from storage.projection import Projection, ProjectionLimits
+from storage.projection import Projection, ProjectionLimits, Range
 from storage.store import Delta, ProjectedIssue, Store, Workspace
 
 
@@ -145,21 +145,23 @@ class Projector:
             if not page:
                 return False
             async with asyncio.timeout(self._limits.page_seconds):
-                rows = await self._rows(workspace_id, page)
+                rows = await self._rows(workspace_id, turn.cursor, page)
             await turn.save(rows, page)
         reader.cursor = page[-1].seq
         self._on_page(PageStats(workspace_id, len(page), len(rows), self._age_seconds(page)))
         return True
 
-    async def _rows(self, workspace_id: int, page: Sequence[Delta]) -> list[ProjectedIssue]:
+    async def _rows(self, workspace_id: int, cursor: int, page: Sequence[Delta]) -> list[ProjectedIssue]:
         quarantined = {
             status.issue_id for status in await self._store.quarantined() if status.workspace_id == workspace_id
         }
         touched: dict[UUID, list[Delta]] = {}
         for delta in page:
-            if delta.issue_id not in quarantined:
+            if delta.issue_id in quarantined:
+                self._projection.skip(IssueKey(workspace_id, delta.issue_id))
+            else:
                 touched.setdefault(delta.issue_id, []).append(delta)
-        return await self._projection.rows(workspace_id, touched)
+        return await self._projection.rows(workspace_id, Range(cursor, page[-1].seq), touched)
 
     def _age_seconds(self, page: Sequence[Delta]) -> float:
         return max(0.0, (self._now() - min(delta.created_at for delta in page)).total_seconds())

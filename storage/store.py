@@ -96,6 +96,15 @@ class Workspace:
 
 
 @dataclass(frozen=True, slots=True)
+class IssueExtent:
+    """How far an issue goes, without its content. `stored_bytes`: newest snapshot and tail together."""
+
+    issue_id: UUID
+    seq: int  # of its newest delta
+    stored_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class DocumentStatus:
     """What compaction and operators need to know of one issue (row of `documents`)."""
 
@@ -161,12 +170,18 @@ class Store(Protocol):
     async def tail(self, workspace_id: int, issue_id: UUID, after: int) -> list[Delta]:
         """The issue's deltas with seq > after, ascending."""
 
-    async def page(self, workspace_id: int, after: int, limit: int) -> list[Delta]:
-        """The workspace's log with seq > after, ascending, at most `limit` rows. Fewer where updates are big: only an
-        empty page is the end."""
+    async def page(self, workspace_id: int, after: int, limit: int, max_bytes: int | None = None) -> list[Delta]:
+        """The workspace's log with seq > after, ascending, at most `limit` rows and, behind the first one, `max_bytes`
+        of updates. Fewer where updates are big: only an empty page is the end."""
 
     async def issue_ids(self, workspace_id: int, after: UUID | None, limit: int) -> list[UUID]:
         """Every issue that has a delta, a snapshot or a status, by id, those after `after`."""
+
+    async def issue_extents(self, workspace_id: int, after: UUID | None, limit: int) -> list[IssueExtent]:
+        """Every issue that has a delta or a snapshot, by id, those after `after`."""
+
+    async def projected_through(self, workspace_id: int) -> int:
+        """The cursor of the projection: rows say everything of the log up to here."""
 
     async def projected(self, workspace_id: int, issue_ids: Sequence[UUID]) -> dict[UUID, ProjectedIssue]:
         """The stored rows of `issues` and `comments`; an issue without a row is missing."""

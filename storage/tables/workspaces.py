@@ -29,6 +29,7 @@ WITH created AS (
 )
 SELECT {_COLUMNS} FROM created"""
 
+CURSOR: Final = "SELECT seq FROM cursors WHERE workspace_id = $1 AND reader = $2"
 TAKE_CURSOR: Final = "SELECT seq FROM cursors WHERE workspace_id = $1 AND reader = $2 FOR UPDATE SKIP LOCKED"
 MOVE_CURSOR: Final = "UPDATE cursors SET seq = $3 WHERE workspace_id = $1 AND reader = $2"
 SLOWEST_CURSOR: Final = "SELECT min(seq) FROM cursors WHERE workspace_id = $1"

@@ -50,6 +50,8 @@ def test_a_frame_of_y_protocols_is_read() -> None:
         (b"\x01\x01\x01\x00", MALFORMED),
         (b"\x01\x01\x01\x02\xff\xfe", MALFORMED),
         (b"\x01\x01\x01\x04{\xff\xfe}", MALFORMED),
+        (b"\x01\x01\x01\x02{\x00", MALFORMED),  # `JSON.parse` would throw in every peer
+        (b"\x01\x01\x01\x03NaN", MALFORMED),
         (b"\x01\x01\x01\x65{" + b"x" * 99 + b"}", TOO_LARGE),
         (encode([Entry(number, 1, b"{}") for number in range(9)]), TOO_LARGE),
     ],

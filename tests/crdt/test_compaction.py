@@ -46,6 +46,16 @@ def test_a_field_set_a_thousand_times_shrinks_to_one_value() -> None:
     assert len(compacted.state) < 100
 
 
+def test_plain_objects_whose_keys_the_engine_shuffles_are_no_reason_to_keep_everything() -> None:
+    doc: Doc[Map[object]] = Doc(client_id=7)
+    stamps = doc.get("stamps", type=Map)
+    value = {f"key {letter}": letter for letter in "abcdefgh"}
+    updates = made(doc, 1_000, lambda number: stamps.__setitem__("status", {**value, "at": f"v{number}"}))
+    compacted = compact(merge(updates), set())
+    assert compacted.kept is None
+    assert len(compacted.state) < 1_000
+
+
 def test_nothing_compacts_to_nothing() -> None:
     assert compact(merge([]), set()).state == b"\x00\x00"
 

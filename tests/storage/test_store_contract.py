@@ -11,7 +11,7 @@ import pytest
 from crdt.issue import IssueContent
 from storage.errors import Trimmed, UnknownWorkspace
 from storage.memory import MemoryStore
-from storage.store import ProjectedIssue, Store, StoredIssue
+from storage.store import IssueExtent, ProjectedIssue, Store, StoredIssue
 from tests.storage.rows import ISSUE, NOON, OTHER_ISSUE, comment, new_delta, projected, snapshot
 
 UNKNOWN_WORKSPACE = 999
@@ -148,6 +148,11 @@ class TestLog:
         assert [d.seq for d in await twin.page(workspace, 4, 3)] == [5]
         assert await twin.page(workspace, 5, 3) == []
 
+    async def test_a_page_is_bounded_in_bytes_and_never_empty_for_it(self, twin: Store, workspace: int) -> None:
+        await twin.append([new_delta(workspace, update=b"x" * size) for size in (10, 4, 4, 4)])
+        assert [d.seq for d in await twin.page(workspace, 0, 9, max_bytes=5)] == [1]
+        assert [d.seq for d in await twin.page(workspace, 1, 9, max_bytes=8)] == [2, 3]
+
     async def test_a_tail_is_one_issues(self, twin: Store, workspace: int) -> None:
         await twin.append([new_delta(workspace, issue) for issue in (ISSUE, ISSUE, OTHER_ISSUE, ISSUE)])
         assert [d.seq for d in await twin.tail(workspace, ISSUE, 1)] == [2, 4]
@@ -185,6 +190,20 @@ class TestLog:
         assert await twin.issue_ids(workspace, UUID(int=3), 10) == [UUID(int=4), UUID(int=5)]
         assert await twin.issue_ids(UNKNOWN_WORKSPACE, None, 10) == []
 
+    async def test_extents_say_how_far_issues_go_and_how_big_they_are(self, twin: Store, workspace: int) -> None:
+        await trimmed_at_two(twin, workspace)
+        newest = len(snapshot(workspace, 4).state) + len(b"update")
+        assert await twin.issue_extents(workspace, None, 9) == [IssueExtent(ISSUE, 5, newest)]
+        await twin.append([new_delta(workspace, UUID(int=9), b"abc"), new_delta(workspace, UUID(int=8), b"d")])
+        unprojected = [IssueExtent(UUID(int=8), 7, 1), IssueExtent(UUID(int=9), 6, 3)]
+        assert await twin.issue_extents(workspace, ISSUE, 9) == unprojected
+        assert await twin.issue_extents(workspace, None, 1) == [IssueExtent(ISSUE, 5, newest)]
+        assert await twin.issue_extents(UNKNOWN_WORKSPACE, None, 9) == []
+
+    async def test_an_issue_that_is_only_under_quarantine_has_no_extent(self, twin: Store, workspace: int) -> None:
+        await twin.quarantine(workspace, ISSUE, "for a test")
+        assert await twin.issue_extents(workspace, None, 9) == []
+
 
 async def trimmed_at_two(store: Store, workspace: int) -> None:
     """Five deltas, snapshots at 2 and 4, trimmed through 2."""
@@ -206,6 +225,8 @@ class TestProjection:
         async with twin.projection(workspace) as turn:
             assert turn is not None
             assert turn.cursor == 2
+        assert await twin.projected_through(workspace) == 2
+        assert await twin.projected_through(UNKNOWN_WORKSPACE) == 0
 
     async def test_only_one_has_the_turn(self, twin: Store, workspace: int) -> None:
         async with twin.projection(workspace) as mine:
