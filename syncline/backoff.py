@@ -1,0 +1,26 @@
+"""How long to stay away after a failure: longer every time, and never as long as everybody else."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Backoff:
+    """Full jitter: a random time up to a bound that doubles. Seconds."""
+
+    first_seconds: float = 0.25
+    max_seconds: float = 15.0
+    chance: random.Random = field(default_factory=random.SystemRandom)
+    _failures: int = 0
+
+    def next_seconds(self) -> float:
+        """After one more failure."""
+        bound = min(self.max_seconds, self.first_seconds * 2.0 ** min(self._failures, 32))
+        self._failures += 1
+        return self.chance.uniform(bound / 4, bound)
+
+    def reset(self) -> None:
+        """It worked."""
+        self._failures = 0

@@ -1,0 +1,260 @@
+"""One connection to the server, from hello to close: the feed into the store, the outbox out, open issues both ways."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
+
+from crdt import native
+from crdt.errors import TOO_LARGE, Refused
+from crdt.native_codec import decode_server, encode
+from crdt.native_entries import ROW, read_entries
+from syncline.backoff import Backoff
+from syncline.desk import Desk
+from syncline.disk import Disk
+from syncline.feed import Stale
+from syncline.local_store import Clock, LocalStore
+from syncline.pulse import Pulse
+from syncline.push_window import PushLimits, PushWindow
+from syncline.receipts import Receipts
+from syncline.records import (
+    Acked,
+    Applied,
+    Content,
+    ContentCame,
+    Event,
+    Feed,
+    MissingCame,
+    Nacked,
+    PageCame,
+    ReloadCame,
+    ResetCame,
+)
+from syncline.status import State, StatusBoard
+
+WELCOME_SECONDS: Final = 15.0
+_FRAMES_WAITING: Final = 64  # between socket and store; beyond it the socket is not read from
+_FRAMES_POSTED: Final = 1_000  # between the loop and the socket
+_TRY_AGAIN: Final = frozenset({native.RETRY, native.WINDOW})
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What a connection works on."""
+
+    disk: Disk
+    desk: Desk
+    receipts: Receipts
+    status: StatusBoard
+    moved: Pulse  # the store changed
+    clock: Clock
+
+
+class Link:
+    """One connection. `run` returns when it has ended; `refusal` says why, where the server said."""
+
+    def __init__(self, socket: ClientConnection, house: House) -> None:
+        self._socket = socket
+        self._house = house
+        self._came: asyncio.Queue[native.ServerFrame] = asyncio.Queue(_FRAMES_WAITING)
+        self._posted: asyncio.Queue[native.ClientFrame] = asyncio.Queue(_FRAMES_POSTED)
+        self._window: PushWindow | None = None
+        self._retries = Backoff()
+        self._reopenings = Backoff()
+        self._is_read_only = False
+        self._head = 0
+        self.refusal: native.Refusal | None = None
+        self.was_welcome = False
+
+    async def run(self, token: str, client: str, device_id: str, feed: Feed) -> None:
+        """Greet, then keep client and server in step until the socket ends. Raises StoreFailed in a group."""
+        try:
+            await self._socket.send(encode(_hello(token, client, device_id, feed)))
+            async with asyncio.timeout(WELCOME_SECONDS):
+                welcome = decode_server(await self._message())
+            if not isinstance(welcome, native.Welcome):
+                self.refusal = welcome if isinstance(welcome, native.Refusal) else None
+                await self._socket.wait_closed()
+                return
+            self._begin(welcome)
+            async with asyncio.TaskGroup() as tasks:
+                for work in (self._read(), self._take(), self._push(), self._send(), self._open_all()):
+                    tasks.create_task(work)
+        except* (ConnectionClosed, TimeoutError, Stale):
+            pass
+        except* Refused as refused:
+            self.refusal = native.Refusal(native.UNEXPECTED, f"the server's frame: {refused.exceptions[0]}")
+        finally:
+            await self._socket.close()
+
+    def post(self, frame: native.ClientFrame) -> None:
+        """Send when the socket takes it. Where it takes nothing for long, presence is dropped: it is said again."""
+        if self._posted.full():
+            return
+        self._posted.put_nowait(frame)
+
+    async def open(self, issue_id: UUID) -> None:
+        """Be in an issue: its deltas come at once, its presence too."""
+        self.post(native.Open(issue_id, await self._house.disk.call(LocalStore.committed_vector, issue_id)))
+        self._house.desk.renew_presence([issue_id])
+
+    def _begin(self, welcome: native.Welcome) -> None:
+        self.was_welcome = True
+        self._head = welcome.head
+        self._window = PushWindow(PushLimits.of(welcome.limits))
+        self._house.status.enter(State.CATCHING_UP)
+
+    async def _message(self) -> bytes:
+        message = await self._socket.recv()
+        return message if isinstance(message, bytes) else message.encode()
+
+    async def _read(self) -> None:
+        while True:
+            await self._came.put(decode_server(await self._message()))
+
+    async def _send(self) -> None:
+        while True:
+            await self._socket.send(encode(await self._posted.get()))
+
+    async def _open_all(self) -> None:
+        for document in self._house.desk.documents():
+            await self.open(document.id)
+
+    async def _take(self) -> None:
+        """Everything that has come goes into the store in one transaction, and is shown after its COMMIT."""
+        while True:
+            frames = [await self._came.get()]
+            while not self._came.empty():
+                frames.append(self._came.get_nowait())
+            events = [event for frame in frames for event in self._hear(frame)]
+            if events:
+                self._show(await self._house.disk.call(LocalStore.apply, events))
+                self._follow(events)
+            self._house.moved.beat()
+
+    def _hear(self, frame: native.ServerFrame) -> Iterable[Event]:
+        """What a frame means to the store; what it means to anybody else is done here."""
+        match frame:
+            case native.Page():
+                self._head = frame.head
+                return [PageCame(frame.from_seq, frame.to_seq, _entries(frame))]
+            case native.Reload():
+                return [ReloadCame(frame.base, frame.until, _entries(frame))]
+            case native.Reset():
+                self._house.status.enter(State.CATCHING_UP)
+                is_new_history = frame.reason in (native.EPOCH, native.AHEAD)
+                return [ResetCame(frame.epoch, frame.base, frame.since, is_new_history)]
+            case native.State() | native.Delta():
+                return [ContentCame((Content(frame.issue, 0, frame.update),))]
+            case native.Want():
+                return [MissingCame(frame.issue, frame.state_vector)]
+            case native.Ack():
+                return [self._acked(client_seq, seq) for client_seq, seq in frame.acked]
+            case native.Nack():
+                return self._nacked(frame)
+        self._hear_aside(frame)
+        return ()
+
+    def _hear_aside(self, frame: native.ServerFrame) -> None:
+        match frame:
+            case native.Awareness():
+                self._house.desk.hear(frame.issue, frame.update)
+            case native.Closed(issue, code):
+                if code in (native.RETRY, native.INTERNAL):
+                    delay = self._reopenings.next_seconds()
+                    asyncio.get_running_loop().call_later(delay, self._reopen, issue)
+            case native.Ping(number):
+                self.post(native.Pong(number))
+            case native.Notice(kind, value):
+                if kind == native.READ_ONLY:
+                    self._is_read_only = value == "true"
+            case native.Refusal():
+                self.refusal = frame
+
+    def _reopen(self, issue_id: UUID) -> None:
+        if any(document.id == issue_id for document in self._house.desk.documents()):
+            self.post(native.Open(issue_id, None))
+
+    def _acked(self, entry_id: int, seq: int) -> Acked:
+        self._pushed.answered(entry_id)
+        self._retries.reset()
+        return Acked(entry_id, seq)
+
+    def _nacked(self, nack: native.Nack) -> list[Event]:
+        self._pushed.answered(nack.client_seq)
+        if nack.code == native.GAP:
+            return []  # the answer to the `want` before it says what this edit says, and settles it
+        if nack.code in _TRY_AGAIN:
+            self._pushed.retry()
+            return []
+        return [Nacked(nack.client_seq, nack.code, nack.message)]
+
+    def _follow(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, PageCame | ReloadCame):
+                self._house.status.synced(self._house.clock())
+            if isinstance(event, PageCame) and event.to_seq >= self._head:
+                self._house.status.enter(State.LIVE)
+
+    def _show(self, applied: Applied) -> None:
+        self._house.status.count(applied.pending)
+        self._house.desk.take(applied)
+        self._house.receipts.settle(applied.settled)
+
+    @property
+    def _pushed(self) -> PushWindow:
+        assert self._window is not None
+        return self._window
+
+    async def _push(self) -> None:
+        """The outbox in its order, as much of it unanswered as the server allows."""
+        window = self._pushed
+        while True:
+            count = self._house.moved.count
+            if window.must_rewind and window.is_idle:
+                await asyncio.sleep(self._retries.next_seconds())
+                window.rewind()
+            if self._is_read_only or not await self._push_some(window):
+                await self._house.moved.after(count)
+
+    async def _push_some(self, window: PushWindow) -> bool:
+        """Send the next entries; whether there were any to send."""
+        max_entries, max_bytes = window.room
+        if not max_entries:
+            return False
+        entries = await self._house.disk.call(LocalStore.unsent, window.sent_through, max_entries, max_bytes)
+        if entries and window.is_too_large(entries[0]):
+            # The server would close the connection over it, again and again.
+            refused = [Nacked(entries[0].id, TOO_LARGE, "above the server's limit")]
+            self._show(await self._house.disk.call(LocalStore.apply, refused))
+            return True
+        if not entries or not window.admits(entries):
+            return False
+        window.sent(entries)
+        await self._socket.send(
+            encode(native.Push(tuple(native.PushEntry(one.id, one.issue_id, one.update) for one in entries)))
+        )
+        return True
+
+
+def _hello(token: str, client: str, device_id: str, feed: Feed) -> native.Hello:
+    point = feed.reload
+    return native.Hello(
+        token=token,
+        client=client,
+        device_id=device_id,
+        epoch=feed.epoch,
+        cursor=None if feed.epoch is None else feed.cursor,
+        reload=None if point is None else native.ReloadPoint(point.base, point.since, point.after),
+    )
+
+
+def _entries(page: native.Page | native.Reload) -> tuple[Content, ...]:
+    entries = read_entries(page.body, page.is_packed)
+    return tuple(Content(entry.issue, entry.seq, entry.payload) for entry in entries if entry.kind != ROW)

@@ -1,0 +1,188 @@
+"""The SDK and a real server: nothing acknowledged is lost, nothing is doubled, whoever is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+from pycrdt import Doc, Text
+
+from syncline import Client, State
+from syncline.backoff import Backoff
+from tests.peers.pycrdt_peer import provided
+from tests.peers.server_process import CHECKOUT, ServerProcess, plain_environment, serving
+
+PHASES = ("before", "durable", "pushed", "committed")
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ServerProcess]:
+    async with serving() as running:
+        yield running
+
+
+def client_of(server: ServerProcess, user: str, path: Path | None = None) -> Client:
+    backoff = Backoff(first_seconds=0.05, max_seconds=0.5)
+    return Client(f"http://127.0.0.1:{server.port}", token=server.token(user), path=path, backoff=backoff)
+
+
+class Writer:
+    """`tests.sdk.writer` in a process of its own, and the promises it has announced."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self.promised: dict[str, set[int]] = {"ready": set(), "durable": set(), "committed": set()}
+
+    @classmethod
+    async def start(cls, server: ServerProcess, store: Path, issue_id: UUID, name: str, phase: str) -> Writer:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "tests.sdk.writer", f"http://127.0.0.1:{server.port}", server.token("ana")),
+            *(str(store), str(issue_id), name, phase),
+            cwd=CHECKOUT,
+            env=plain_environment(),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        return cls(process)
+
+    async def until(self, what: str, number: int) -> None:
+        """Read on until it has promised that."""
+        while number not in self.promised[what]:
+            if not await self._read():
+                raise AssertionError("the writer ended by itself")
+
+    async def kill(self) -> None:
+        """kill -9; what it had said by then is read to the end."""
+        self._process.kill()
+        while await self._read():
+            pass
+        await self._process.wait()
+
+    async def _read(self) -> bool:
+        assert self._process.stdout is not None
+        line = await self._process.stdout.readline()
+        if not line.endswith(b"\n"):
+            return False
+        what, number = line.decode().split()
+        self.promised[what].add(int(number))
+        return True
+
+
+async def test_two_clients_edit_at_once_offline_and_across_a_restart(server: ServerProcess, tmp_path: Path) -> None:
+    async with client_of(server, "ana", tmp_path / "ana.db") as ana, client_of(server, "ben") as ben:
+        issue_id = (await ana.issues.create(title="Search is slow", description="It takes ten seconds.")).id
+        await ana.sent()
+        async for change in ben.changes(since=0):
+            if change.issue.id == issue_id:
+                break
+        await server.kill()
+        await asyncio.gather(*(client.status.until(State.OFFLINE) for client in (ana, ben)))
+        await ana.issues.update(issue_id, description="It takes twenty seconds.")
+        await ben.issues.update(issue_id, description="Since Tuesday, it takes ten seconds.")
+        assert (ana.status.pending, ben.status.pending) == (1, 1)
+        await server.start()
+        await asyncio.gather(ana.sent(), ben.sent())
+        texts = await asyncio.gather(*(described(client, issue_id, "Since", "twenty") for client in (ana, ben)))
+        assert texts == ["Since Tuesday, it takes twenty seconds."] * 2
+
+
+async def test_open_documents_see_each_other_at_once(server: ServerProcess) -> None:
+    async with client_of(server, "ana") as ana, client_of(server, "ben") as ben:
+        issue_id = uuid4()
+        async with await ana.open(issue_id) as here, await ben.open(issue_id) as there:
+            here.title.insert(0, "Search is slow 🙂")
+            assert await here.save().committed > 0
+            async for content in there.changes():
+                if content.title == "Search is slow 🙂":
+                    break
+            here.presence.set({"name": "Ana"})
+            async for others in there.presence:
+                if {"name": "Ana"} in others.values():
+                    break
+
+
+async def test_a_y_websocket_client_edits_the_same_issue(server: ServerProcess) -> None:
+    async with client_of(server, "ana") as ana:
+        issue_id = (await ana.issues.create(title="Search")).id
+        await ana.sent()
+        theirs: Doc[Text] = Doc()
+        title = theirs.get("title", type=Text)
+        async with provided(theirs, server.address(server.token("ben"), issue_id)) as provider:
+            await provider.synced.wait()
+            title += " is slow"
+            async for issue in ana.issues.watch():
+                if issue.title == "Search is slow":
+                    break
+            await ana.issues.update(issue_id, title="Full-text search is slow")
+            async with title.events(deep=False) as events:
+                while str(title) != "Full-text search is slow":
+                    await anext(aiter(events))
+
+
+async def test_what_a_client_sees_is_what_the_tables_say(server: ServerProcess) -> None:
+    async with client_of(server, "ana") as ana:
+        receipt = await ana.issues.create(title="Search is slow", priority="high", labels=["bug"])
+        await ana.issues.comment(receipt.id, "Me too")
+        await ana.sent()
+        async with server.database() as database:
+            row = None
+            while row is None:
+                row = await database.fetchrow(
+                    "SELECT title, priority, labels, created_by FROM issues"
+                    " WHERE EXISTS (SELECT 1 FROM comments WHERE body = 'Me too')"
+                )
+            assert tuple(row) == ("Search is slow", "high", ["bug"], "ana")
+
+
+async def test_a_client_killed_in_any_phase_loses_and_doubles_nothing(server: ServerProcess, tmp_path: Path) -> None:
+    for phase in PHASES:
+        await kill_and_count(server, tmp_path / f"{phase}.db", phase, rounds=1)
+
+
+@pytest.mark.long
+async def test_a_client_killed_many_times_loses_and_doubles_nothing(server: ServerProcess, tmp_path: Path) -> None:
+    for phase in PHASES:
+        await kill_and_count(server, tmp_path / f"{phase}.db", phase, rounds=25)
+
+
+async def kill_and_count(server: ServerProcess, store: Path, phase: str, rounds: int) -> None:
+    async with client_of(server, "ana", store) as client:
+        issue_id = (await client.issues.create(title="Search is slow")).id
+        await client.sent()
+    durable: set[str] = set()
+    for number in range(rounds):
+        name = f"life {number}"
+        writer = await Writer.start(server, store, issue_id, name, phase)
+        await writer.until("ready", 0)
+        match phase:
+            case "durable":
+                await writer.until("durable", number % 5)
+            case "pushed":
+                await writer.until("durable", 20 + number % 5)
+            case "committed":
+                await writer.until("committed", number % 5)
+        await writer.kill()
+        durable |= {f"{name} {done}" for done in writer.promised["durable"]}
+    async with client_of(server, "ana", store) as survivor, client_of(server, "ben") as witness:
+        await survivor.sent()
+        await witness.status.until(State.LIVE)
+        mine = await survivor.issues.get(issue_id)
+        async for change in witness.changes(since=0):
+            if change.issue.id == issue_id and len(change.issue.comments) == len(mine.comments):
+                break
+        said = [comment.body for comment in change.issue.comments]
+        assert durable <= set(said)
+        assert len(said) == len(set(said))
+        assert sorted(said) == sorted(comment.body for comment in mine.comments)
+
+
+async def described(client: Client, issue_id: UUID, *words: str) -> str:
+    """The description, as soon as it has these words."""
+    async for issue in client.issues.watch():
+        if issue.id == issue_id and all(word in issue.description for word in words):
+            return issue.description
+    raise AssertionError("the client was closed")

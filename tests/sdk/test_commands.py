@@ -1,0 +1,140 @@
+"""`syncline issues` on this device alone: no server, one store, one command after another."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from server import config
+from syncline import Client
+from syncline.commands import application
+from syncline.places import data_directory, default_store
+from syncline.screen import plain
+from syncline.tokens import claim
+from syncline.watching import watch
+from tests.sdk.server import faked
+
+# {"sub": "ana", "ws": "main"}, unsigned: nobody here believes it.
+TOKEN = "e30.eyJzdWIiOiAiYW5hIiwgIndzIjogIm1haW4ifQ.x"
+NOWHERE = "http://127.0.0.1:9"
+
+
+class Shell:
+    """Runs commands on one store."""
+
+    def __init__(self, store: Path) -> None:
+        self._common = ["--url", NOWHERE, "--token", TOKEN, "--store", str(store), "--wait", "0"]
+
+    def run(self, *arguments: str, given: str | None = None) -> Result:
+        return CliRunner().invoke(application(), [*arguments, *self._common], input=given)
+
+    def json(self, *arguments: str) -> list[dict[str, Any]]:
+        result = self.run(*arguments, "--json")
+        assert result.exit_code == 0, result.output
+        return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path / "local.db")
+
+
+def test_an_issue_is_created_listed_and_shown(shell: Shell) -> None:
+    (made,) = shell.json("create", "Search is slow", "--label", "bug", "--priority", "high", "--for", "ben")
+    assert (made["title"], made["labels"], made["priority"], made["pending"]) == ("Search is slow", ["bug"], "high", 1)
+    assert made["created_by"] == "ana"
+    assert [issue["id"] for issue in shell.json("list", "--label", "bug")] == [made["id"]]
+    assert shell.json("list", "--label", "other") == []
+    shown = shell.run("show", made["id"][:8])
+    assert shown.exit_code == 0
+    assert "Search is slow" in shown.output
+
+
+def test_an_edit_changes_what_is_given(shell: Shell) -> None:
+    (made,) = shell.json("create", "Search", "--description", "It is slow")
+    shell.run("edit", made["id"], "--comment", "-", given="Me too")
+    (edited,) = shell.json("edit", made["id"], "--status", "open", "--label", "a", "--for", "ben")
+    assert (edited["title"], edited["description"], edited["status"]) == ("Search", "It is slow", "open")
+    assert [comment["body"] for comment in edited["comments"]] == ["Me too"]
+    (edited,) = shell.json("edit", made["id"], "--unlabel", "a", "--for", "", "--delete")
+    assert (edited["labels"], edited["user_id"], edited["deleted_at"] is None) == ([], None, False)
+
+
+def test_the_description_can_be_edited_in_an_editor(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editor = tmp_path / "editor"
+    editor.write_text('#!/bin/sh\nprintf "more\\n" >> "$1"\n')
+    editor.chmod(0o700)
+    monkeypatch.setenv("VISUAL", str(editor))
+    (made,) = shell.json("create", "Search", "--description", "slow\n")
+    (edited,) = shell.json("edit", made["id"], "--editor")
+    assert edited["description"] == "slow\nmore\n"
+
+
+def test_an_editor_that_fails_changes_nothing(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISUAL", "false")
+    (made,) = shell.json("create", "Search", "--description", "slow")
+    result = shell.run("edit", made["id"], "--editor", "--status", "open")
+    assert result.exit_code == 2
+    assert shell.json("list")[0]["status"] == "pending"
+
+
+def test_an_unknown_id_and_an_ambiguous_one_are_said_in_a_line(shell: Shell) -> None:
+    assert shell.run("show", "nope").exit_code == 2
+    for title in ("one", "two"):
+        shell.json("create", title)
+    assert shell.run("show", "").exit_code == 2
+
+
+def test_a_bad_address_is_said_in_a_line(tmp_path: Path) -> None:
+    arguments = ["list", "--url", "nowhere", "--token", TOKEN, "--store", str(tmp_path / "local.db")]
+    result = CliRunner().invoke(application(), arguments)
+    assert result.exit_code == 2
+    assert "nowhere" in result.output
+
+
+def test_what_would_steer_a_terminal_is_shown_as_a_mark() -> None:
+    assert plain("a\x1b[31mb\x07\u202ec\nd") == "a\ufffd[31mb\ufffd\ufffdc\nd"
+
+
+def test_claims_are_read_from_tokens_and_nothing_else() -> None:
+    assert claim(TOKEN, "sub") == "ana"
+    assert [claim(bad, "sub") for bad in ("", "a.b.c", "e30.e30.x", "e30.W10.x", "..")] == [None] * 5
+
+
+def test_stores_lie_in_the_platforms_place_one_for_each_user_workspace_and_server(tmp_path: Path) -> None:
+    environment = {"XDG_DATA_HOME": str(tmp_path)}
+    places = {
+        default_store(url, workspace, user, environment)
+        for url in ("http://a", "http://b")
+        for workspace in ("main", "other")
+        for user in ("ana", "../ben", None)
+    }
+    assert len(places) == 12
+    assert {place.parent for place in places} == {data_directory(environment, "linux")}
+    assert default_store("http://a/", "main", "ana", environment) in places
+
+
+def test_the_clients_variables_are_none_of_the_servers() -> None:
+    assert config.load({}, {"SYNCLINE_URL": NOWHERE, "SYNCLINE_TOKEN": TOKEN}) == config.load({}, {})
+
+
+async def test_watching_prints_a_line_for_each_change(capsys: pytest.CaptureFixture[str]) -> None:
+    async with faked() as server, Client(server.url, token="ana") as client:
+        watching = asyncio.create_task(watch(client, lambda issue: True, as_json=False))
+        receipt = await client.issues.create(title="Search is slow")
+        await receipt.committed
+        out = ""
+        async for _ in client.issues.watch():
+            out += capsys.readouterr().out
+            if "seq 1" in out:
+                break
+            await client.issues.update(receipt.id, status="open")
+        watching.cancel()
+    assert "Search is slow" in out
