@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import resource
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
+from starlette.routing import Route
 
 from server import auth, bounds
 from server.clock import SystemClock
 from server.config import Settings
+from server.doors import changes
+from server.doors.changes import Changes, ChangesLimits, ChangesServices
 from server.doors.http import NotReady, http_app
-from server.doors.yjs import PREFIX, YjsDoor, YjsServices
+from server.doors.yjs import YjsServices
 from server.engine import EnginePool
+from server.entrance import Entrance
+from server.feeds import Feeds
 from server.hub import Hub, HubServices
 from server.listener import Listener, bind, listen
 from server.metrics import Metrics
@@ -26,12 +32,13 @@ from server.permissions import Identity, Role
 from server.relay import LogRelay
 from server.stopping import Stop
 from server.supervisor import Supervisor
-from server.websocket import Door, Handshake
 from server.websocket.asgi import AsgiEndpoint
 from server.websocket.picows import PicowsEndpoint
 from storage.appender import Appender, CommitStats
 from storage.compactor import Compactor
-from storage.projector import Projector
+from storage.errors import StoreUnavailable
+from storage.projector import PageStats, Projector
+from storage.wakeups import PostgresWakeups
 
 log = structlog.get_logger()
 
@@ -97,7 +104,7 @@ class Node:
             self._engine,
             bounds.of_projector(settings),
             now=self._clock.now,
-            on_page=self._observe.page,
+            on_page=self._projected,
             on_failure=self._observe.failure,
             on_quarantine=self._observe.quarantine,
         )
@@ -119,6 +126,8 @@ class Node:
         )
         self._metrics.queue_bytes.set_function(lambda: self._appender.queued_bytes)
         self._relay = LogRelay(opened.store, bounds.of_relay(settings), self._metrics)
+        self._feeds = Feeds(opened.store, bounds.of_feeds(settings), self._metrics)
+        self._wakeups = PostgresWakeups(opened.dsn, self._wake)
         self._hub = Hub(
             HubServices(
                 store=opened.store,
@@ -139,14 +148,15 @@ class Node:
             # The end of these two is the end of the node: an error in them passes through the group.
             tasks.create_task(self._appender.run(), name="appender")
             self._supervisor = self._start_workers(tasks)
-            door = self._door(tasks)
-            listener = self._listener(bound, door)
+            entrance = self._entrance = self._make_entrance(tasks)
+            listener = self._listener(bound, entrance)
             listening = tasks.create_task(listener.run(), name="listener")
             await listener.until_started()
             stop.started()
+            _spare_the_collector()
             announce(self._ready(bound))
             await stop.asked.wait()
-            await self._stop(listener, listening, door)
+            await self._stop(listener, listening, entrance)
 
     def _start_workers(self, tasks: asyncio.TaskGroup) -> Supervisor:
         supervisor = Supervisor(tasks, self._metrics)
@@ -156,12 +166,16 @@ class Node:
         supervisor.keep("compactor", self._compactor.run)
         supervisor.keep("relay", self._relay.run)
         supervisor.keep("hub", self._hub.run)
+        if self._settings.wakeups == "notify":
+            supervisor.keep("wake-ups", self._wakeups.run)
         return supervisor
 
-    async def _stop(self, listener: Listener, listening: asyncio.Task[None], door: YjsDoor) -> None:
+    async def _stop(self, listener: Listener, listening: asyncio.Task[None], entrance: Entrance) -> None:
         """From the top down, each layer while those below still work; whatever is not done in time is cut."""
         self._is_stopping = True
         listener.stop_accepting()
+        entrance.drain()
+        self._feeds.drain()
         seconds = self._settings.shutdown_timeout_seconds
         try:
             async with asyncio.timeout(seconds):
@@ -172,34 +186,45 @@ class Node:
         except TimeoutError:
             log.warning("not everything ended in time", seconds=seconds)
             listening.cancel()
-        door.close()
+        entrance.close()
+        await self._feeds.close()
         await self._supervisor.stop()
         await self._engine.close()
 
-    def _door(self, tasks: asyncio.TaskGroup) -> YjsDoor:
-        return YjsDoor(
-            YjsServices(self._hub, self._opened.store, self._verify, self._clock, self._metrics),
-            bounds.of_door(self._settings),
-            tasks,
-        )
+    def _make_entrance(self, tasks: asyncio.TaskGroup) -> Entrance:
+        services = YjsServices(self._hub, self._opened.store, self._verify, self._clock, self._metrics)
+        return Entrance(services, self._feeds, self._settings, tasks)
 
-    def _listener(self, bound: socket.socket, door: YjsDoor) -> Listener:
-        def route(handshake: Handshake) -> Door | None:
-            return door if handshake.path.startswith(PREFIX) else None
-
+    def _listener(self, bound: socket.socket, entrance: Entrance) -> Listener:
         kind = PicowsEndpoint if self._settings.websocket == "picows" else AsgiEndpoint
-        endpoint = kind(route, self._settings.allowed_origins, bounds.of_sockets(self._settings))
+        endpoint = kind(entrance.route, self._settings.allowed_origins, bounds.of_sockets(self._settings))
         return Listener(
             bound,
-            http_app(self._metrics, self._check_ready),
+            http_app(self._metrics, self._check_ready, [Route(changes.PATH, self._changes().answer)]),
             endpoint,
             head_timeout_seconds=self._settings.handshake_timeout_seconds,
             shutdown_timeout_seconds=self._settings.shutdown_timeout_seconds,
         )
 
+    def _changes(self) -> Changes:
+        return Changes(ChangesServices(self._opened.store, self._feeds, self._verify), ChangesLimits())
+
     def _committed(self, stats: CommitStats) -> None:
         self._observe.commit(stats)
         self._projector.wake()
+        self._feeds.wake(stats.workspace_ids)
+        self._wakeups.tell(stats.workspace_ids)
+        self._entrance.set_read_only(is_read_only=isinstance(stats.failure, StoreUnavailable))
+
+    def _projected(self, stats: PageStats) -> None:
+        self._observe.page(stats)
+        self._feeds.wake()
+
+    def _wake(self, workspace_ids: Collection[int] | None) -> None:
+        """Another node committed something."""
+        self._relay.wake()
+        self._projector.wake()
+        self._feeds.wake(workspace_ids)
 
     def _verify(self, token: str) -> Identity:
         return auth.verify(token, self._key, self._clock.now())
@@ -223,3 +248,11 @@ class Node:
         now = self._clock.now()
         you = Identity("you", MAIN_WORKSPACE, Role.ADMIN, expires_at=now + timedelta(days=READY_TOKEN_DAYS))
         return Ready(host, port, MAIN_WORKSPACE, auth.issue(self._key, you, now), self._opened.dsn)
+
+
+def _spare_the_collector() -> None:
+    """What is here at the start stays, so the collector of cycles need not look at it again and again; and it looks a
+    little less often than Python has it, because edits leave none. Connections and rooms do."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(5_000, 10, 10)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from crdt.awareness import AwarenessLimits
+from crdt.native import SUBPROTOCOL
 from crdt.records import Limits
 from server.config import Settings
+from server.doors.hocuspocus import HocuspocusLimits
+from server.doors.native.limits import NativeLimits
 from server.doors.yjs import DoorLimits
 from server.engine import EngineLimits
 from server.engine_child import ChildLimits
+from server.feed import FeedLimits
+from server.feed_readers import PageLimits
 from server.limits import HubLimits, RelayLimits, RoomLimits
 from server.websocket import SocketLimits
 from storage.compactor import CompactorLimits
@@ -27,6 +32,7 @@ def of_sockets(settings: Settings) -> SocketLimits:
         max_connections=settings.max_connections,
         max_message_bytes=settings.max_message_bytes,
         high_water_bytes=settings.max_buffered_bytes // 2,
+        subprotocols=(SUBPROTOCOL,),
         ping_interval_seconds=settings.ping_interval_seconds,
         pong_timeout_seconds=settings.pong_timeout_seconds,
         close_timeout_seconds=settings.close_timeout_seconds,
@@ -39,6 +45,51 @@ def of_door(settings: Settings) -> DoorLimits:
         max_waiting_messages=settings.max_waiting_messages,
         max_waiting_bytes=settings.max_waiting_bytes,
         keep_alive_seconds=settings.keep_alive_seconds,
+    )
+
+
+def of_hocuspocus(settings: Settings) -> HocuspocusLimits:
+    """A socket with many documents."""
+    return HocuspocusLimits(
+        max_documents=settings.max_socket_documents,
+        max_unauthenticated_documents=settings.max_unauthenticated_documents,
+        max_unauthenticated_messages=settings.max_unauthenticated_messages,
+        max_unauthenticated_bytes=settings.max_unauthenticated_bytes,
+        max_waiting_messages=settings.max_waiting_messages,
+        max_waiting_bytes=settings.max_waiting_bytes,
+        max_buffered_bytes=settings.max_buffered_bytes,
+        authentication_timeout=settings.authentication_timeout_seconds,
+        behind_timeout=settings.behind_timeout_seconds,
+        keep_alive_seconds=settings.keep_alive_seconds,
+        token_refresh_seconds=settings.token_refresh_seconds,
+    )
+
+
+def of_native(settings: Settings) -> NativeLimits:
+    """A socket that follows a workspace."""
+    return NativeLimits(
+        hello_seconds=settings.hello_timeout_seconds,
+        frame_bytes=settings.max_message_bytes,
+        update_bytes=settings.max_update_bytes,
+        push_entries=settings.max_push_edits,
+        push_bytes=settings.max_push_bytes,
+        open_issues=settings.max_open_issues,
+        presence_bytes=settings.max_presence_bytes,
+        page_bytes=settings.feed_page_bytes,
+        ping_seconds=settings.ping_interval_seconds,
+        full_bytes=of_sockets(settings).high_water_bytes,
+        waiting_messages=settings.max_waiting_messages,
+        waiting_bytes=settings.max_waiting_bytes,
+    )
+
+
+def of_feeds(settings: Settings) -> FeedLimits:
+    """What followers are fed."""
+    return FeedLimits(
+        interval_seconds=settings.feed_interval_seconds,
+        poll_seconds=settings.relay_interval_seconds,
+        max_reads=settings.max_feed_reads,
+        page=PageLimits(deltas=settings.feed_page_deltas, bytes=settings.feed_page_bytes),
     )
 
 

@@ -46,7 +46,15 @@ def application() -> typer.Typer:
     app.command("token")(token)
     app.command("database-url")(print_database_url)
     register(app)
+    app.add_typer(_issues(), name="issues")
     return app
+
+
+def _issues() -> typer.Typer:
+    """The client's commands: they know nothing of the server, and start nothing of it."""
+    from syncline.commands import application as issues
+
+    return issues()
 
 
 def main() -> None:

@@ -21,7 +21,16 @@ BAD_REQUEST: Final = 4400
 UNAUTHORIZED: Final = 4401
 NOT_ALLOWED: Final = 4403
 NOT_FOUND: Final = 4404
+TOO_SLOW: Final = 4408
 TOO_MUCH: Final = 4413
+# Hocuspocus clients know these two; most of them reconnect whatever the code.
+RESET: Final = 4205
+AUTHENTICATION_TIMEOUT: Final = 4408
+
+
+def is_final(code: int) -> bool:
+    """Whether coming back cannot help."""
+    return 4400 <= code < 4500
 
 
 def for_refusal(reason: str) -> int:

@@ -24,6 +24,7 @@ from pydantic.fields import FieldInfo
 
 PREFIX = "SYNCLINE_"
 BUILD_VARIABLES = frozenset({"SYNCLINE_PURE_PYTHON"})  # read by setup.py, often exported for a whole shell
+CLIENT_VARIABLES = frozenset({"SYNCLINE_URL", "SYNCLINE_TOKEN"})  # of `syncline issues`, often exported as well
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
 
@@ -51,7 +52,9 @@ class Settings(BaseModel):
     port: int = _setting(8080, "port to listen on; 0 takes a free one", ge=0, le=65535)
     data_dir: Path = _setting(Path(".syncline"), "where the embedded Postgres and the token key live")
     database_url: SecretStr | None = _setting(None, "a Postgres (15 or newer) to use instead of the embedded one")
-    max_database_connections: int = _setting(8, "connections this node opens to Postgres", ge=3)
+    max_database_connections: int = _setting(
+        8, "connections this node opens to Postgres, besides the one that appends", ge=3
+    )
     token_key: SecretStr | None = _setting(
         None, "key that signs tokens, 32 characters or more; default: made once in the data directory", min_length=32
     )
@@ -73,10 +76,40 @@ class Settings(BaseModel):
     pong_timeout_seconds: float = _setting(10.0, "for the answer to a ping before the socket is cut", gt=0)
     close_timeout_seconds: float = _setting(3.0, "for the answer to a close frame before the socket is cut", gt=0)
     keep_alive_seconds: float = _setting(
-        20.0, "silence after which a y-websocket client gets an empty presence message; it gives up at 30", gt=0, le=25
+        20.0, "silence after which a Yjs client gets a message that says nothing; it gives up at 30", gt=0, le=25
     )
     max_waiting_messages: int = _setting(1_000, "messages kept for a client whose issue is still being opened", ge=1)
     max_waiting_bytes: ByteSize = _setting(20 * MIB, "bytes of those messages", ge=KIB)
+    authentication_timeout_seconds: float = _setting(
+        30.0, "for the first good token on a Hocuspocus socket before it is closed 4408", gt=0
+    )
+    token_refresh_seconds: float = _setting(
+        60.0, "before its token runs out, a Hocuspocus client is asked for a new one", gt=0
+    )
+    max_socket_documents: int = _setting(1_000, "issues open on one Hocuspocus socket", ge=1)
+    max_unauthenticated_documents: int = _setting(
+        100, "issues without a good token on one Hocuspocus socket; more close 4205", ge=1
+    )
+    max_unauthenticated_messages: int = _setting(
+        1_000, "messages kept until the token for their issue has come; more close 4205", ge=1
+    )
+    max_unauthenticated_bytes: ByteSize = _setting(5 * MIB, "bytes of those messages", ge=KIB)
+
+    hello_timeout_seconds: float = _setting(
+        5.0, "for the hello of a native client before its socket is closed 4408", gt=0
+    )
+    max_open_issues: int = _setting(1_000, "issues open on one native socket", ge=1)
+    max_push_edits: int = _setting(1_000, "edits a native client may have pushed without an answer", ge=1)
+    max_push_bytes: ByteSize = _setting(4 * MIB, "bytes of those edits; one alone may be bigger", ge=KIB)
+    feed_interval_seconds: float = _setting(
+        0.25, "what is committed to a workspace in this time goes to those who follow it as one page", ge=0
+    )
+    feed_page_deltas: int = _setting(2_000, "deltas merged into one page of a feed", ge=1)
+    feed_page_bytes: ByteSize = _setting(256 * KIB, "bytes of them; one entry alone may be bigger", ge=KIB)
+    max_feed_reads: int = _setting(4, "pages that are made at a time for all who catch up", ge=1)
+    wakeups: Literal["notify", "poll"] = _setting(
+        "notify", "how nodes hear of each other's commits; notify is Postgres LISTEN/NOTIFY, poll only looks"
+    )
 
     max_update_bytes: ByteSize = _setting(16 * MIB, "one update; bigger ones close 4413", ge=KIB)
     max_structs: int = _setting(1_000_000, "structs in one update", ge=1)
@@ -156,7 +189,7 @@ def load(flags: Mapping[str, str | None], environment: Mapping[str, str]) -> Set
 def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
     valid = {variable_name(name): name for name in Settings.model_fields}
     given = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
-    unknown = sorted(given.keys() - valid.keys() - BUILD_VARIABLES)
+    unknown = sorted(given.keys() - valid.keys() - BUILD_VARIABLES - CLIENT_VARIABLES)
     if unknown:
         raise BadSettings("\n".join(_unknown(name, list(valid)) for name in unknown))
     return {valid[name]: value for name, value in given.items() if name in valid}

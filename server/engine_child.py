@@ -57,14 +57,7 @@ class EngineChild:
     async def start(cls, command: Sequence[str], limits: ChildLimits) -> EngineChild:
         """Start a process and wait until it takes jobs. Raises `ChildDied` when it does not come up in time."""
         try:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                *_options(limits),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env=_environment(),
-            )
+            process = await _created([*command, *_options(limits)])
         except OSError as error:
             raise ChildDied(f"cannot start: {error.strerror}") from error
         child = cls(process, limits)
@@ -134,6 +127,27 @@ class EngineChild:
 def default_command() -> list[str]:
     """What runs an engine process with this interpreter."""
     return [sys.executable, "-m", "server.engine_process"]
+
+
+async def _created(command: Sequence[str]) -> asyncio.subprocess.Process:
+    """A new process with pipes. Not to be interrupted: asyncio loses the pipes of one whose making is cancelled."""
+    creation = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=_environment(),
+        )
+    )
+    try:
+        return await asyncio.shield(creation)
+    except asyncio.CancelledError:
+        process = await creation
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+        await process.communicate()
+        raise
 
 
 def _environment() -> dict[str, str]:

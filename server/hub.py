@@ -45,12 +45,13 @@ class HubServices:
 
 
 class _Opening:
-    """A load under way. `missed`: what the relay fed meanwhile."""
+    """A load under way. `missed`: what the relay fed meanwhile · `over`: its room is here, or there is none."""
 
-    __slots__ = ("missed", "task")
+    __slots__ = ("missed", "over", "task")
 
     def __init__(self, task: asyncio.Task[Room]) -> None:
         self.task = task
+        self.over = asyncio.Event()
         self.missed: list[Delta] = []
 
 
@@ -157,13 +158,12 @@ class Hub:
             raise StoreUnavailable("the server is shutting down")
 
     async def _opened_by(self, opening: _Opening, session: Session) -> None:
-        """Wait for a load. Shielded: whoever stops waiting does not end it for the others."""
-        try:
-            await asyncio.shield(opening.task)
-        except asyncio.CancelledError:
-            if opening.task.cancelled():  # by `drain`
-                self._expect_open(session)
-            raise
+        """Wait for a load; whoever stops waiting does not end it for the others. Not for its task: that is done a
+        moment before its room is here, and who joined in that moment would find neither."""
+        await opening.over.wait()
+        if opening.task.cancelled():  # by `drain`
+            self._expect_open(session)
+        opening.task.result()
 
     def _enter(self, room: Room, session: Session) -> None:
         if room.session_count >= self._limits.room.max_sessions:
@@ -187,6 +187,7 @@ class Hub:
 
     def _opened(self, key: IssueKey, opening: _Opening, task: asyncio.Task[Room]) -> None:
         del self._openings[key]
+        opening.over.set()
         if task.cancelled() or task.exception() is not None:
             self._metrics.loads.labels("failed").inc()
             return

@@ -6,17 +6,18 @@ from collections.abc import Callable
 
 import structlog
 
-from crdt.errors import CLIENT_ID, FORBIDDEN, Refused
+from crdt.errors import CLIENT_ID, FORBIDDEN, TOO_LARGE, Refused
 from crdt.gate import check
 from crdt.index import Index
+from crdt.jobs import Check, Checked
 from crdt.novelty import says_something_new
 from crdt.records import Verdict
 from crdt.update import EMPTY_UPDATE, merge
+from server import close_codes
 from server.gaps import Gaps, Submission, Tried
-from server.limits import RoomLimits
-from server.metrics import Metrics
+from server.ground import Ground
 from server.session import Incomplete, Outcome, Receipt, Rejected, Session, Stored
-from storage.engine import IssueKey
+from storage.engine import EngineFailed, EngineUnavailable, IssueKey
 
 
 class Batch:
@@ -43,13 +44,13 @@ class Batch:
 class Intake:
     """What a room was sent and has not gated yet, and the index it is gated against."""
 
-    def __init__(
-        self, key: IssueKey, index: Index, limits: RoomLimits, metrics: Metrics, ask_peer: Callable[[Session], bool]
-    ) -> None:
+    def __init__(self, key: IssueKey, index: Index, ground: Ground, ask_peer: Callable[[Session], bool]) -> None:
         self.index = index
-        self.gaps = Gaps(limits, ask_peer)
-        self._limits = limits
-        self._metrics = metrics
+        self.gaps = Gaps(ground.limits, ask_peer)
+        self._key = key
+        self._ground = ground
+        self._limits = ground.limits
+        self._metrics = ground.metrics
         self._inbox: list[Submission] = []
         self._waiting_bytes = 0
         self._received = 0
@@ -114,16 +115,48 @@ class Intake:
                 elif not self._admit(batch, accepted, submission):
                     self._park(batch, submissions[at:], others_came=len(groups) > 1)
                     break
-            self.accept(batch, session, accepted)
+            self._accept(batch, session, accepted)
         return batch
 
-    def accept(self, batch: Batch, session: Session, accepted: list[bytes]) -> None:
+    async def check(self, batch: Batch, submission: Submission) -> None:
+        """Have an engine gate a large update, on a copy of the index, which must not change meanwhile."""
+        session, update, _ = submission
+        if session.is_dismissed:
+            batch.weight += len(update)
+            return
+        job = Check(self.index.encode(), update, session.identity.user_id, self._limits.update)
+        try:
+            checked = await self._ground.engine.run(job, key=self._key, deadline=self._limits.engine_timeout)
+            self._take_checked(batch, submission, checked)
+        except Refused as refused:
+            if self._may_be_late(session, refused):
+                self._park(batch, [submission], others_came=False)
+            else:
+                self._refuse(batch, submission, refused)
+        except EngineFailed as failure:
+            self._ground.quarantine(failure)
+            self._refuse(batch, submission, Refused(TOO_LARGE, "too much to check"))
+        except EngineUnavailable:
+            batch.weight += len(update)
+            session.dismiss(close_codes.TRY_LATER, "too busy to check")
+
+    def _take_checked(self, batch: Batch, submission: Submission, checked: Checked) -> None:
+        session = submission[0]
+        if checked.update and not session.may_edit:
+            raise Refused(FORBIDDEN, "a viewer may not edit")
+        if checked.update:
+            self.index = Index.decode(checked.index)
+            self._accept(batch, session, [checked.update])
+        if not self._settle(batch, submission, has_gap=checked.gap):
+            self._park(batch, [submission], others_came=False)
+
+    def _accept(self, batch: Batch, session: Session, accepted: list[bytes]) -> None:
         """One delta for what was accepted from a session."""
         if accepted:
             batch.authors.append(session)
             batch.updates.append(accepted[0] if len(accepted) == 1 else merge(accepted))
 
-    def settle(self, batch: Batch, submission: Submission, *, has_gap: bool) -> bool:
+    def _settle(self, batch: Batch, submission: Submission, *, has_gap: bool) -> bool:
         """An update was judged. False: it has a gap, and must wait because there is something left to try."""
         session, update, receipt = submission
         if has_gap:
@@ -138,7 +171,7 @@ class Intake:
             batch.receipts.append((receipt, Incomplete if has_gap else Stored))
         return True
 
-    def refuse(self, batch: Batch, submission: Submission, refused: Refused) -> None:
+    def _refuse(self, batch: Batch, submission: Submission, refused: Refused) -> None:
         """An update is not accepted: its receipt says so, or its session is closed."""
         session, update, receipt = submission
         batch.weight += len(update)
@@ -148,7 +181,7 @@ class Intake:
         else:
             batch.receipts.append((receipt, lambda seq: Rejected(refused)))
 
-    def may_be_late(self, session: Session, refused: Refused) -> bool:
+    def _may_be_late(self, session: Session, refused: Refused) -> bool:
         """Whether a refusal may be our ignorance: a client that comes from another node brings what it saw there, by
         other users, and it may not have come here yet. Such an update waits like one with a gap."""
         return refused.reason in (CLIENT_ID, FORBIDDEN) and not self.gaps.knows_log(session)
@@ -157,10 +190,6 @@ class Intake:
         """Count and log it. `detail` says what and where, never content."""
         self._metrics.refusals.labels(refused.reason).inc()
         self._log.warning("refused", session=session.name, reason=refused.reason, detail=refused.detail)
-
-    def park(self, batch: Batch, submission: Submission) -> None:
-        """A large update has a gap: it waits for other nodes' commits."""
-        self._park(batch, [submission], others_came=False)
 
     def _groups(self) -> dict[Session, list[Submission]]:
         """What this turn gates, by session in the order they came. A session's own order is kept, and what one needs of
@@ -191,19 +220,19 @@ class Intake:
     def _admit(self, batch: Batch, accepted: list[bytes], submission: Submission) -> bool:
         session, update, _ = submission
         if update == EMPTY_UPDATE:
-            return self.settle(batch, submission, has_gap=False)
+            return self._settle(batch, submission, has_gap=False)
         try:
             verdict = self._judge(session, update)
         except Refused as refused:
-            if self.may_be_late(session, refused):
+            if self._may_be_late(session, refused):
                 return False
-            self.refuse(batch, submission, refused)
+            self._refuse(batch, submission, refused)
             return True
         if verdict.update:
             accepted.append(verdict.update)
         if verdict.overwrites:
             self._metrics.overwrites.inc(len(verdict.overwrites))
-        return self.settle(batch, submission, has_gap=verdict.gap)
+        return self._settle(batch, submission, has_gap=verdict.gap)
 
     def _judge(self, session: Session, update: bytes) -> Verdict:
         if session.may_edit:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal
+from typing import Literal, TextIO
 
 import structlog
 from structlog.typing import Processor
@@ -16,8 +16,30 @@ from structlog.typing import Processor
 LIBRARIES = ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio", "picows", "websockets")
 
 
+class Unbroken:
+    """A stream whose failures end with it: a full disk behind the log must not end the server."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write what can be written; the line is lost otherwise."""
+        try:
+            return self._stream.write(text)
+        except (OSError, ValueError):  # ValueError: somebody closed it
+            return len(text)
+
+    def flush(self) -> None:
+        """Pass on what is buffered."""
+        try:
+            self._stream.flush()
+        except (OSError, ValueError):
+            return
+
+
 def configure(level: str, form: Literal["auto", "console", "json"]) -> None:
     """Set up structlog and the standard library's logging for this process."""
+    stream = Unbroken(sys.stderr)
     is_console = form == "console" or (form == "auto" and sys.stderr.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -33,10 +55,10 @@ def configure(level: str, form: Literal["auto", "console", "json"]) -> None:
     structlog.configure(
         processors=[*shared, *renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(stream),  # type: ignore[arg-type]  # it needs write and flush
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

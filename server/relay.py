@@ -108,6 +108,10 @@ class LogRelay:
                 if followed.finished <= before and followed.frontier != _UNKNOWN:
                     await self._pull(workspace_id, followed)
 
+    def wake(self) -> None:
+        """Another node says that it committed something: look now."""
+        self._wake.set()
+
     async def run(self) -> None:
         """Follow until cancelled."""
         delay = self._limits.interval

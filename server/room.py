@@ -8,37 +8,26 @@ of the log than that one commit.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import structlog
 
-from crdt.errors import FORBIDDEN, TOO_LARGE, Refused
+from crdt.errors import Refused
 from crdt.gate import fold
 from crdt.index import Index
-from crdt.jobs import Check
 from crdt.update import merge
 from server import close_codes
+from server.claims import Claims
 from server.committed import Committed
 from server.feeder import Feeder
+from server.flight import Flight, union
 from server.gaps import Submission
 from server.ground import Ground
 from server.intake import Batch, Intake
 from server.session import Receipt, Session
-from storage.engine import EngineFailed, EngineUnavailable, IssueKey
+from storage.engine import IssueKey
 from storage.errors import Overloaded, StoreError, UnknownWorkspace
 from storage.store import Delta, NewDelta
-
-
-class _Flight:
-    """A batch on its way through the appender. `state_vector`: of everything committed once it has landed."""
-
-    __slots__ = ("batch", "deltas", "state_vector", "update")
-
-    def __init__(self, batch: Batch, deltas: Sequence[NewDelta], state_vector: Mapping[int, int]) -> None:
-        self.batch = batch
-        self.deltas = deltas
-        self.state_vector = state_vector
-        self.update = b""
 
 
 class Room:
@@ -55,12 +44,13 @@ class Room:
         self._committed = committed
         self._ground = ground
         self._loop = asyncio.get_running_loop()
-        self._intake = Intake(key, index, ground.limits, ground.metrics, self._ask)
+        self._intake = Intake(key, index, ground, self._ask)
         self._feeder = Feeder(key, committed, ground)
+        self._claims = Claims(index)
         self._is_sealed = False
         self._is_busy = False  # a turn is due, a commit in flight, or a large update being checked
         self._is_checking = False
-        self._flight: _Flight | None = None
+        self._flight: Flight | None = None
         self._fed: set[int] = set()  # seqs fed by the relay while a commit is in flight
         self._held_back: list[Delta] = []
         self._log = structlog.get_logger().bind(workspace=key.workspace_id, issue=str(key.issue_id))
@@ -170,11 +160,12 @@ class Room:
             self._ground.metrics.failed_rooms.labels("log").inc()
             self.close(close_codes.TRY_LATER, "damaged")
             return
+        self._claims.settle(self._intake.index, news)
         if self._flight is not None:
             self._fed.update(delta.seq for delta in news)
         grown = {c: clock for c, clock in self._intake.index.state_vector.items() if before.get(c) != clock}
         update = merge([delta.update for delta in news])
-        self._committed.add(update, _union(self._committed.state_vector, grown))
+        self._committed.add(update, union(self._committed.state_vector, grown))
         self.seq = max(self.seq, news[-1].seq)
         self._ground.metrics.foreign_deltas.inc(len(news))
         self._feeder.tell(update, None)
@@ -229,11 +220,12 @@ class Room:
             NewDelta(workspace_id, issue_id, update, author.identity.user_id, author.identity.device_id, now)
             for author, update in zip(batch.authors, batch.updates, strict=True)
         ]
-        self._flight = _Flight(batch, deltas, dict(self._intake.index.state_vector))
+        index = self._intake.index
+        self._flight = Flight(batch, deltas, dict(index.state_vector), self._claims.note(index))
         self._append(self._flight, self._loop.time() + self._ground.limits.overload_timeout)
         self._flight.update = merge(batch.updates)  # while the database works
 
-    def _append(self, flight: _Flight, give_up_at: float) -> None:
+    def _append(self, flight: Flight, give_up_at: float) -> None:
         try:
             future = self._ground.appender.append(flight.deltas)
         except Overloaded as error:
@@ -266,11 +258,12 @@ class Room:
         except Exception:  # noqa: BLE001 -- the top of a turn
             self._crash("room publish")
 
-    def _publish(self, flight: _Flight, seqs: Sequence[int]) -> None:
+    def _publish(self, flight: Flight, seqs: Sequence[int]) -> None:
         batch, fed, self._fed = flight.batch, self._fed, set()
         self._ground.committed(self.key.workspace_id, seqs)
+        self._claims.commit(flight.claims, seqs[-1])
         if not fed.issuperset(seqs):  # else the relay read them before the appender heard of its commit
-            state_vector = _union(flight.state_vector, self._committed.state_vector) if fed else flight.state_vector
+            state_vector = union(flight.state_vector, self._committed.state_vector) if fed else flight.state_vector
             self._committed.add(flight.update, state_vector)
             self._feeder.tell(flight.update, batch.authors[0] if len(batch.authors) == 1 else None)
         self.seq = max(self.seq, seqs[-1])
@@ -293,29 +286,9 @@ class Room:
 
     async def _check(self, submission: Submission) -> None:
         """A large update is checked by an engine, on a copy of the index; everything behind it waits."""
-        session, update, _ = submission
         batch = Batch()
-        job = Check(self._intake.index.encode(), update, session.identity.user_id, self._ground.limits.update)
         try:
-            checked = await self._ground.engine.run(job, key=self.key, deadline=self._ground.limits.engine_timeout)
-            if checked.update and not session.may_edit:
-                raise Refused(FORBIDDEN, "a viewer may not edit")
-            if checked.update:
-                self._intake.index = Index.decode(checked.index)
-                self._intake.accept(batch, session, [checked.update])
-            if not self._intake.settle(batch, submission, has_gap=checked.gap):
-                self._intake.park(batch, submission)
-        except Refused as refused:
-            if self._intake.may_be_late(session, refused):
-                self._intake.park(batch, submission)
-            else:
-                self._intake.refuse(batch, submission, refused)
-        except EngineFailed as failure:
-            self._ground.quarantine(failure)
-            self._intake.refuse(batch, submission, Refused(TOO_LARGE, "too much to check"))
-        except EngineUnavailable:
-            batch.weight += len(update)
-            session.close(close_codes.TRY_LATER, "too busy to check")
+            await self._intake.check(batch, submission)
         except Exception:  # noqa: BLE001 -- the top of a turn
             self._crash("room check")
         self._checked(batch)
@@ -373,12 +346,3 @@ class Room:
         self._ground.metrics.failed_rooms.labels("defect").inc()
         self._log.exception("room failed", where=where)
         self.close(close_codes.INTERNAL_ERROR, "internal error")
-
-
-def _union(one: Mapping[int, int], other: Mapping[int, int]) -> Mapping[int, int]:
-    """The state vector of both."""
-    union = dict(one)
-    for client, clock in other.items():
-        if clock > union.get(client, 0):
-            union[client] = clock
-    return union

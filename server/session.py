@@ -91,6 +91,12 @@ class Session:
         self.is_closed = False
         self.is_dismissed = False  # nothing it sent is taken in any more
 
+    def renew(self, identity: Identity) -> None:
+        """The same user with another token: from now on what that one allows."""
+        assert identity.user_id == self.identity.user_id
+        self.identity = identity
+        self.may_edit = may_edit(identity)
+
     def send(self, frame: bytes) -> None:
         """Queue a frame; nothing after the close."""
         if not self.is_closed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 
 from starlette.applications import Starlette
@@ -25,8 +25,11 @@ class NotReady(Exception):
     """Why this node must not get traffic now. The message is shown to whoever asks, so it names no secret."""
 
 
-def http_app(metrics: Metrics, readiness: Check, timeout_seconds: float = 2.0) -> Starlette:
-    """The HTTP routes. `readiness` raises `NotReady` or a `StoreError`; later than the deadline is not ready, too."""
+def http_app(
+    metrics: Metrics, readiness: Check, routes: Sequence[Route] = (), timeout_seconds: float = 2.0
+) -> Starlette:
+    """The HTTP routes and, beside them, `routes`. `readiness` raises `NotReady` or a `StoreError`; later than the
+    deadline is not ready, too."""
 
     async def healthz(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -45,7 +48,7 @@ def http_app(metrics: Metrics, readiness: Check, timeout_seconds: float = 2.0) -
         return Response(metrics.render(), media_type=EXPOSITION_TYPE)
 
     return Starlette(
-        routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", exposition)],
+        routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", exposition), *routes],
         exception_handlers={HTTPException: _on_http_exception, Exception: _on_failure},
     )
 

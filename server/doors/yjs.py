@@ -22,6 +22,7 @@ from server.auth import TokenRefused
 from server.clock import Clock
 from server.dialects import y_websocket
 from server.dialects.y_websocket import AwarenessUpdate, Event, QueryAwareness
+from server.doors.credentials import presented_token
 from server.hub import Hub
 from server.metrics import Metrics
 from server.permissions import Identity
@@ -89,7 +90,7 @@ class YjsDoor:
     def __call__(self, handshake: Handshake, connection: Connection) -> Peer:
         """A `server.websocket.Door`."""
         try:
-            identity = self.services.verify(_token(handshake))
+            identity = self.services.verify(presented_token(handshake))
         except TokenRefused as refused:
             log.info("token refused", reason=str(refused), client=handshake.client)
             return self._turn_away(connection, close_codes.UNAUTHORIZED, str(refused))
@@ -263,11 +264,3 @@ class YjsPeer:
             self._expiry_timer = self._loop.call_later(
                 seconds_left, self._session.close, close_codes.UNAUTHORIZED, "token expired"
             )
-
-
-def _token(handshake: Handshake) -> str:
-    """From `?token=`, which is all a browser can send, or from `Authorization: Bearer`; empty without either."""
-    scheme, _, credentials = handshake.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        return credentials.strip()
-    return handshake.query.get("token", "")

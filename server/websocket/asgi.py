@@ -46,7 +46,7 @@ class AsgiEndpoint:
         if isinstance(admitted, HttpRefusal):
             await _refuse(send, admitted)
             return
-        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.accept", "subprotocol": handshake.subprotocol(self.limits.subprotocols)})
         connection = AsgiConnection(self.limits, receive, send)
         self.connections.add(connection)
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import parse_qsl, unquote
@@ -10,11 +10,12 @@ from urllib.parse import parse_qsl, unquote
 
 @dataclass(frozen=True, slots=True)
 class SocketLimits:
-    """Bounds of one WebSocket endpoint. Bytes and seconds."""
+    """Bounds of one WebSocket endpoint. Bytes and seconds. `subprotocols`: accepted where a client offers one."""
 
     max_connections: int = 10_000
     max_message_bytes: int = 17 * 1024 * 1024
     high_water_bytes: int = 512 * 1024  # at or below the bound at which a session counts as behind
+    subprotocols: Collection[str] = ()
     ping_interval_seconds: float = 20.0
     pong_timeout_seconds: float = 10.0
     close_timeout_seconds: float = 3.0
@@ -33,6 +34,11 @@ class Handshake:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     client: str
+
+    def subprotocol(self, known: Collection[str]) -> str | None:
+        """The first one the client offers that is known here (RFC 6455 §4.2.2); None: none is named in the answer."""
+        offered = (name.strip() for name in self.headers.get("sec-websocket-protocol", "").split(","))
+        return next((name for name in offered if name in known), None)
 
     @classmethod
     def of(cls, target: str, headers: Mapping[str, str], client: str) -> Handshake:

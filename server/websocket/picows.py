@@ -134,7 +134,9 @@ class Upgrade(asyncio.Protocol):
             response = WSUpgradeResponse.create_error_response(admitted.status, admitted.title.encode())
             return WSUpgradeResponseWithListener(response, None)
         connection = PicowsConnection(admitted, handshake, self._endpoint, self._server_state)
-        return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(), connection)
+        chosen = handshake.subprotocol(self._endpoint.limits.subprotocols)
+        headers = {"Sec-WebSocket-Protocol": chosen} if chosen else None
+        return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(headers), connection)
 
 
 class PicowsConnection(WSListener):

@@ -1,10 +1,14 @@
 """The defaults of the settings are those of the parts: what is tested without settings is what runs with them."""
 
+from crdt.native import SUBPROTOCOL
 from crdt.records import Limits
 from server import bounds
 from server.config import Settings
+from server.doors.hocuspocus import HocuspocusLimits
+from server.doors.native.limits import NativeLimits
 from server.doors.yjs import DoorLimits
 from server.engine import EngineLimits
+from server.feed import FeedLimits
 from server.limits import HubLimits, RelayLimits
 from server.websocket import SocketLimits
 from storage.compactor import CompactorLimits
@@ -35,13 +39,20 @@ def test_rooms() -> None:
 
 
 def test_everything_else() -> None:
-    assert bounds.of_sockets(DEFAULTS) == SocketLimits()
+    assert bounds.of_sockets(DEFAULTS) == SocketLimits(subprotocols=(SUBPROTOCOL,))
+    assert bounds.of_native(DEFAULTS) == NativeLimits()
+    assert bounds.of_feeds(DEFAULTS) == FeedLimits()
     assert bounds.of_door(DEFAULTS) == DoorLimits()
+    assert bounds.of_hocuspocus(DEFAULTS) == HocuspocusLimits()
     assert bounds.of_relay(DEFAULTS) == RelayLimits()
     assert bounds.of_engine(DEFAULTS) == EngineLimits()
     assert bounds.of_projector(DEFAULTS) == ProjectorLimits()
     assert bounds.of_compactor(DEFAULTS) == CompactorLimits()
     assert bounds.of_database(DEFAULTS) == DatabaseLimits()
+
+
+def test_a_feed_that_waits_is_told_when_there_is_room_again() -> None:
+    assert bounds.of_native(DEFAULTS).full_bytes >= bounds.of_sockets(DEFAULTS).high_water_bytes
 
 
 def test_a_session_is_never_behind_without_being_told_when_it_has_drained() -> None:

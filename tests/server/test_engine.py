@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from uuid import UUID
 
+import psutil
 import pytest
 from pycrdt import Doc, Text
 
@@ -207,6 +208,18 @@ async def test_a_cancelled_job_leaves_no_answer_for_the_next(start: Start) -> No
     with pytest.raises(asyncio.CancelledError):
         await hang
     assert await pool.run(Diff(hostile.BASE, b"\x00"), key=VICTIM)
+
+
+@pytest.mark.parametrize("turns_before", range(6))
+async def test_a_start_cancelled_at_any_turn_leaves_no_process(start: Start, turns_before: int) -> None:
+    pool = start(limits())
+    starting = asyncio.create_task(pool.run(Merge(HONEST), key=VICTIM))
+    await turns(turns_before)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert pool.pids() == []
+    assert psutil.Process().children() == []
 
 
 async def test_an_engine_that_cannot_start_blames_no_issue(start: Start, watch: Watch) -> None:

@@ -61,6 +61,18 @@ async def test_fifty_joins_during_a_slow_load_share_it() -> None:
         assert all(peer.shows() == "stored" for peer in peers)
 
 
+@pytest.mark.parametrize("turns", range(12))
+@in_virtual_time
+async def test_a_join_at_any_turn_of_a_load_gets_its_room(turns: int) -> None:
+    """One that came between the end of the load's task and its callback span for ever."""
+    async with house() as node:
+        first = asyncio.create_task(node.join(Peer("ana", client=1)))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        late = await node.join(Peer("bob", client=2))
+        assert late is await first
+
+
 @in_virtual_time
 async def test_a_failed_load_fails_the_join_and_is_not_remembered() -> None:
     """L1, L18: never an empty document in its place."""

@@ -51,3 +51,8 @@ def test_local_variables_and_request_targets_stay_out_of_both_forms() -> None:
         assert "as asked" in text
         assert "secret paragraph" not in text.replace('content = "a secret paragraph"', "")
         assert "token" not in text
+
+
+def test_a_log_that_cannot_be_written_ends_nothing() -> None:
+    with open("/dev/full", "w") as full:
+        subprocess.run([sys.executable, "-c", PROGRAM, "json"], cwd=ROOT, stderr=full, timeout=60, check=True)

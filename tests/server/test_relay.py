@@ -9,6 +9,7 @@ from uuid import UUID
 from server.limits import RelayLimits
 from server.metrics import Metrics
 from server.relay import LogRelay
+from server.session import Stored
 from storage.errors import StoreUnavailable
 from storage.memory import MemoryStore
 from storage.store import Delta, NewDelta, Workspace
@@ -204,3 +205,26 @@ async def test_a_foreign_delta_that_breaks_a_room_does_not_stop_the_others() -> 
         await asyncio.sleep(2)
         assert ana.wire.close_code() is not None
         assert bob.shows() == "fine"
+
+
+@in_virtual_time
+async def test_a_client_that_changes_nodes_does_not_take_over_the_client_ids_of_others() -> None:
+    """It brings what it saw elsewhere before the log has brought it here; the owner stays who wrote first."""
+    store = MemoryStore()
+    async with house(store=store) as here, house(store=store) as there:
+        ana, bob, witness = Peer("ana", client=1), Peer("bob", client=2), Peer("eve", client=3)
+        await there.join(ana)
+        await here.join(witness)
+        ana.write("hers ")
+        await settle()
+        bob.doc.apply_update(ana.doc.get_update())
+        await here.join(bob)
+        bob.send(bob.doc.get_update())
+        await settle()
+        there.leave(ana)
+        await here.join(ana)
+        ana.write("still hers")
+        await asyncio.sleep(1)
+        assert ana.wire.closed is None
+        assert [type(outcome) for outcome in ana.outcomes] == [Stored, Stored]
+        assert witness.shows() == bob.shows() == "hers still hers"

@@ -363,6 +363,33 @@ async def test_a_viewer_that_saw_another_nodes_commit_is_not_refused() -> None:
         assert (viewer.wire.closed, bob.shows()) == (None, "hello")
 
 
+@pytest.mark.parametrize("size", [10, 500])
+@in_virtual_time
+async def test_without_the_log_nothing_is_judged_that_may_depend_on_it(size: int) -> None:
+    """A client from another node brings what it saw there; while the log cannot be read it is told to come back, not
+    that it may never."""
+    store = MemoryStore()
+    async with house(SMALL, store=store) as here, house(SMALL, store=store) as there:
+        ana, bob, guest = Peer("ana", client=1), Peer("bob", client=2), Peer("bob", client=3)
+        await there.join(ana)
+        ana.write("seen here, ")
+        await settle()
+        await here.join(guest)
+        ana.write("x" * size)
+        await settle()
+        bob.doc.apply_update(ana.doc.get_update())
+        room = await here.join(bob)
+
+        async def away(moment: str, operation: str) -> None:
+            if operation == "page":
+                raise StoreUnavailable("gone")
+
+        store.fault = away
+        room.submit(bob.session, bob.doc.get_update())
+        await settle()
+        assert (bob.wire.close_code(), guest.wire.close_code()) == (close_codes.TRY_LATER, None)
+
+
 # Slow readers.
 
 

@@ -368,6 +368,20 @@ async def test_listed_origins_replace_the_default(serve: Serve) -> None:
             assert client.status == status
 
 
+@pytest.mark.parametrize(
+    ("offered", "chosen"),
+    [("syncline.v1", b"syncline.v1"), ("chat, syncline.v1", b"syncline.v1"), ("chat", b""), (None, b"")],
+)
+async def test_a_subprotocol_is_named_if_it_is_offered_and_known(
+    serve: Serve, offered: str | None, chosen: bytes
+) -> None:
+    async with serve(limits=SocketLimits(subprotocols=("syncline.v1",))) as site:
+        client = await site.open("/door", {"Sec-WebSocket-Protocol": offered} if offered else {})
+        assert client.status == 101
+        _, _, named = client.head.lower().partition(b"sec-websocket-protocol:")
+        assert named.split(b"\r\n")[0].strip() == chosen
+
+
 async def test_an_unknown_path_is_404_before_the_upgrade(serve: Serve) -> None:
     async with serve() as site:
         client = await site.open("/nowhere")

@@ -26,42 +26,15 @@ from server.permissions import Identity, Role
 from server.relay import LogRelay
 from server.websocket import Handshake, Peer
 from storage.appender import Appender
-from storage.engine import EngineUnavailable
 from storage.errors import StoreUnavailable
 from storage.memory import MemoryStore, Moment
+from tests.server.fake_socket import FakeConnection, NoEngine
 
 ISSUE = UUID("6c1f5a55-5b0a-4d0e-8f5e-2f1f3a1d0b11")
 TYPING = bytes.fromhex("0101e9070028010166057469746c65017702686900")  # map "f".title = "hi", client 1001
 STATE_VECTOR_OF_TYPING = bytes.fromhex("01e90701")
 PRESENCE = bytes.fromhex("01e90701 027b7d")  # client 1001 at clock 1: {}
 EMPTY_STEP_1 = y_websocket.sync_step1(updates.EMPTY_STATE_VECTOR)
-
-
-class FakeConnection:
-    """A socket that keeps what is written to it."""
-
-    def __init__(self) -> None:
-        self.frames: asyncio.Queue[bytes] = asyncio.Queue()
-        self.closing: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self.unsent_bytes = 0
-        self.is_paused = False
-
-    def send(self, frame: bytes) -> None:
-        self.frames.put_nowait(frame)
-
-    def buffered_bytes(self) -> int:
-        return self.unsent_bytes
-
-    def close(self, code: int, reason: str) -> None:
-        assert len(reason.encode()) <= 123
-        if not self.closing.done():
-            self.closing.set_result(code)
-
-    def pause_reading(self) -> None:
-        self.is_paused = True
-
-    def resume_reading(self) -> None:
-        self.is_paused = False
 
 
 class Client:
@@ -82,13 +55,6 @@ class Client:
     async def close_code(self) -> int:
         async with asyncio.timeout(5):
             return await self.connection.closing
-
-
-class NoEngine:
-    """Nothing in these tests is big enough to need one."""
-
-    async def run(self, job: Any, *, key: object, deadline: float | None = None) -> Any:
-        raise EngineUnavailable("not here")
 
 
 def verify(token: str) -> Identity:

@@ -1,0 +1,1 @@
+"""`GET /v1/workspaces/{workspace}/sync`: one socket for a whole workspace, in the native protocol."""

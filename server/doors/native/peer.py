@@ -1,0 +1,283 @@
+"""One client of the native protocol: waiting for its hello, being greeted, served, or gone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final, assert_never
+from uuid import uuid4
+
+import structlog
+
+from crdt import native
+from crdt.errors import FORBIDDEN, MALFORMED, TOO_LARGE, Refused
+from crdt.native import (
+    Awareness,
+    ClientFrame,
+    Close,
+    Frame,
+    Hello,
+    Notice,
+    Open,
+    Ping,
+    Pong,
+    Push,
+    Refusal,
+    Renew,
+    Welcome,
+)
+from crdt.native_codec import FrameLimits, decode_client, encode
+from server import close_codes
+from server.auth import TokenRefused
+from server.doors.credentials import presented_token
+from server.doors.native.ground import NativeGround
+from server.doors.native.issues import Issues, Socket
+from server.follower import Follower, Place
+from server.permissions import Identity
+from server.websocket import Connection, Handshake
+from storage.errors import StoreError
+from storage.store import Workspace
+
+log = structlog.get_logger()
+
+_CLOSE_CODES: Final = {
+    native.UNAUTHORIZED: close_codes.UNAUTHORIZED,
+    FORBIDDEN: close_codes.NOT_ALLOWED,
+    native.NOT_FOUND: close_codes.NOT_FOUND,
+    native.TIMEOUT: close_codes.TOO_SLOW,
+    TOO_LARGE: close_codes.TOO_MUCH,
+    native.WINDOW: close_codes.TOO_MUCH,
+    native.RETRY: close_codes.TRY_LATER,
+    native.INTERNAL: close_codes.INTERNAL_ERROR,
+}
+
+
+@dataclass(slots=True)
+class _Served:
+    """What a client has once it is welcome."""
+
+    identity: Identity
+    issues: Issues
+    follower: Follower | None = None
+
+
+class NativePeer:
+    """See `server.websocket.Peer`. `gone` hears of its end."""
+
+    def __init__(
+        self,
+        ground: NativeGround,
+        workspace: str,
+        handshake: Handshake,
+        connection: Connection,
+        gone: Callable[[NativePeer], None],
+    ) -> None:
+        self._ground = ground
+        self._services = ground.services
+        self._slug = workspace
+        self._handshake = handshake
+        self._connection = connection
+        self._told_gone = gone
+        self._name = uuid4().hex[:16]
+        self._loop = asyncio.get_running_loop()
+        self._frame_limits = FrameLimits(ground.limits.frame_bytes)
+        self._is_greeted = False
+        self._served: _Served | None = None
+        self._is_over = False
+        self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer = self._loop.call_later(
+            ground.limits.hello_seconds, self._refuse, Refused(native.TIMEOUT, "no hello came")
+        )
+
+    # `Peer`.
+
+    def received(self, message: bytes) -> None:
+        """See `Peer.received`."""
+        if self._is_over:
+            return
+        if self._is_greeted and self._served is None:
+            self._wait(message)
+            return
+        try:
+            self._hear(decode_client(message, self._frame_limits))
+        except Refused as refused:
+            self._refuse(refused)
+
+    def drained(self) -> None:
+        """See `Peer.drained`. Open issues first: the feed is as long as the log."""
+        if self._served is not None:
+            self._served.issues.drained()
+            if self._served.follower is not None:
+                self._served.follower.drained()
+
+    def closed(self, code: int) -> None:
+        """See `Peer.closed`."""
+        self._end()
+        self._told_gone(self)
+
+    def tell(self, kind: str, value: str) -> None:
+        """A notice, once the client is welcome."""
+        if self._served is not None:
+            self._send(Notice(kind, value))
+
+    # Frames.
+
+    def _hear(self, frame: ClientFrame) -> None:
+        served = self._served
+        if served is None:
+            if not isinstance(frame, Hello):
+                raise Refused(native.UNEXPECTED, "hello comes first")
+            self._greet(frame)
+            return
+        match frame:
+            case Push(entries):
+                for entry in entries:
+                    served.issues.push(entry, served.identity)
+            case Awareness(issue, update):
+                served.issues.present(issue, update)
+            case Open(issue, state_vector):
+                served.issues.open(issue, state_vector, served.identity)
+            case Close(issue):
+                served.issues.close(issue)
+            case Ping(number):
+                self._send(Pong(number))
+            case Pong():
+                pass
+            case Renew(token):
+                self._renew(served, token)
+            case Hello():
+                raise Refused(native.UNEXPECTED, "a second hello")
+            case _:
+                assert_never(frame)
+
+    def _wait(self, message: bytes) -> None:
+        """What comes before the welcome is kept; reading pauses, so little more comes than was under way."""
+        self._waiting.append(message)
+        self._waiting_bytes += len(message)
+        limits = self._ground.limits
+        if len(self._waiting) > limits.waiting_messages or self._waiting_bytes > limits.waiting_bytes:
+            self._refuse(Refused(TOO_LARGE, "too much before the welcome"))
+        elif 2 * len(self._waiting) > limits.waiting_messages or 2 * self._waiting_bytes > limits.waiting_bytes:
+            self._connection.pause_reading()
+
+    # Hello and tokens.
+
+    def _greet(self, hello: Hello) -> None:
+        identity = self._identify(hello.token or presented_token(self._handshake))
+        if identity.device_id is None and hello.device_id is not None:
+            if not hello.device_id.isprintable() or not hello.device_id:
+                raise Refused(MALFORMED, "not a name for a device")  # it is stored, and NUL cannot be
+            identity = replace(identity, device_id=hello.device_id)
+        self._is_greeted = True
+        self._timer.cancel()
+        self._spawn(partial(self._welcome, hello, identity))
+
+    async def _welcome(self, hello: Hello, identity: Identity) -> None:
+        try:
+            now = await self._services.store.workspace(self._slug)
+        except StoreError as error:
+            log.warning("not welcomed", session=self._name, reason=str(error))
+            self._refuse(Refused(native.RETRY, "try again later"))
+            return
+        if now is None:
+            self._refuse(Refused(native.NOT_FOUND, "unknown workspace"))
+            return
+        log.debug("welcome", workspace=now.id, session=self._name, client=hello.client, mode=hello.mode)
+        served = self._serve(identity, now)
+        if hello.mode != native.OFF:
+            self._spawn(partial(self._follow, served, hello, now))
+        self._connection.resume_reading()  # first: the rooms may have reasons of their own to pause
+        while self._waiting and not self._is_over:
+            self.received(self._waiting.popleft())
+
+    def _serve(self, identity: Identity, now: Workspace) -> _Served:
+        issues = Issues(self._name, now, Socket(self._connection, self._send, self._spawn), self._ground)
+        served = self._served = _Served(identity, issues)
+        time_ms = int(self._services.clock.now().timestamp() * 1000)
+        limits = self._ground.limits.announced()
+        self._send(Welcome(self._name, now.epoch, now.head, now.floor, identity.role.value, limits, time_ms))
+        self._end_with_the_token(identity)
+        return served
+
+    async def _follow(self, served: _Served, hello: Hello, now: Workspace) -> None:
+        metrics = self._services.metrics
+        metrics.followers.inc()
+        try:
+            async with self._services.feeds.following(now, hello.mode) as feed:
+                served.follower = Follower(feed, self._connection, self._ground.limits.full_bytes, metrics)
+                await served.follower.run(Place(hello.epoch, hello.cursor, hello.reload), now)
+        except (StoreError, TimeoutError) as error:
+            log.warning("feed not opened", session=self._name, reason=str(error))
+            self._refuse(Refused(native.RETRY, "try again later"))
+        finally:
+            metrics.followers.dec()
+
+    def _renew(self, served: _Served, token: str) -> None:
+        identity = self._identify(token)
+        if identity.user_id != served.identity.user_id:
+            raise Refused(FORBIDDEN, "the token is for another user")
+        identity = replace(identity, device_id=identity.device_id or served.identity.device_id)
+        before, served.identity = served.identity, identity
+        served.issues.renew(identity)
+        self._end_with_the_token(identity)
+        if identity.role is not before.role:
+            self._send(Notice(native.ROLE, identity.role.value))
+
+    def _identify(self, token: str) -> Identity:
+        try:
+            identity = self._services.verify(token)
+        except TokenRefused as refused:
+            raise Refused(native.UNAUTHORIZED, str(refused)) from None
+        if identity.workspace != self._slug:
+            raise Refused(FORBIDDEN, "the token is for another workspace")
+        return identity
+
+    def _end_with_the_token(self, identity: Identity) -> None:
+        self._timer.cancel()
+        if identity.expires_at is not None:
+            seconds_left = (identity.expires_at - self._services.clock.now()).total_seconds()
+            expired = Refused(native.UNAUTHORIZED, "token expired")
+            self._timer = self._loop.call_later(seconds_left, self._refuse, expired)
+
+    # The end.
+
+    def _refuse(self, refused: Refused) -> None:
+        """Say why, and close."""
+        if self._is_over:
+            return
+        self._services.metrics.refusals.labels(refused.reason).inc()
+        log.info("refused", session=self._name, reason=refused.reason, detail=refused.detail)
+        self._send(Refusal(refused.reason, refused.detail))
+        self._connection.close(_CLOSE_CODES.get(refused.reason, close_codes.BAD_REQUEST), refused.reason)
+        self._end()
+
+    def _end(self) -> None:
+        self._is_over = True
+        self._timer.cancel()
+        self._waiting.clear()
+        for task in self._tasks:
+            task.cancel()
+        if self._served is not None:
+            self._served.issues.leave()
+
+    def _send(self, frame: Frame) -> None:
+        if not self._is_over:
+            self._connection.send(encode(frame))
+
+    def _spawn(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        task = self._ground.spawn(self._guarded(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guarded(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        try:
+            await work()
+        except Exception:
+            self._services.metrics.loop_failures.labels("native").inc()
+            log.exception("native peer failed", session=self._name)
+            self._refuse(Refused(native.INTERNAL, "internal error"))
