@@ -118,6 +118,7 @@ class _Slot:
         self._turn = asyncio.Lock()
         self._waiting = 0
         self._deaths = 0  # since the last job that was answered
+        self._ending: set[EngineChild] = set()  # killed and not yet gone; whoever killed one may be cancelled meanwhile
         self._closed = False
 
     async def run(self, job: Job[object], key: IssueKey, deadline: float | None) -> Any:
@@ -144,7 +145,10 @@ class _Slot:
         self._closed = True
         child, self.child = self.child, None
         if child is not None:
-            await child.kill()
+            self._ending.add(child)
+        for ending in list(self._ending):
+            await ending.kill()
+            self._ending.discard(ending)
 
     async def _take_turn(self) -> None:
         self._waiting += 1
@@ -217,4 +221,6 @@ class _Slot:
         if self._on_restart is not None:
             self._on_restart(reason.split(" ")[0])
         if child is not None:
+            self._ending.add(child)
             await child.kill()
+            self._ending.discard(child)
