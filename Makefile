@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest -n auto
 INSTALLED := .venv/.installed
-COMPILED := $(addprefix crdt/,errors.py encoding.py records.py ranges.py parser.py trim.py index.py admission.py gate.py)
+COMPILED := $(shell grep -o "[a-z]*/[a-z_]*\.py" setup.py)
 
 .PHONY: run test test-long test-all check format bench demo clean
 

@@ -8,8 +8,16 @@ from typing import Any
 from setuptools import setup
 
 COMPILED = [
-    f"crdt/{name}.py"
-    for name in ("errors", "encoding", "records", "ranges", "parser", "trim", "index", "admission", "gate")
+    "crdt/errors.py",
+    "crdt/encoding.py",
+    "crdt/records.py",
+    "crdt/ranges.py",
+    "crdt/parser.py",
+    "crdt/trim.py",
+    "crdt/index.py",
+    "crdt/keystrokes.py",
+    "crdt/admission.py",
+    "crdt/gate.py",
 ]
 
 

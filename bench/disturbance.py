@@ -1,8 +1,13 @@
-"""How much of its cores this machine really gives: shared ones are taken away without the system's noticing."""
+"""How much of its cores this machine really gives (shared ones are taken away without the system's noticing), and how
+long its disk takes to keep a page: a commit is never faster than that."""
 
 from __future__ import annotations
 
+import os
+import statistics
+import tempfile
 import time
+from pathlib import Path
 
 from bench.cores import Cores, starting_on
 
@@ -10,6 +15,8 @@ PIECES = 40
 ADDITIONS = 20_000  # about a millisecond
 QUIET = 1.3
 PAUSE_S = 0.5
+PAGES = 200
+PAGE_BYTES = 8192
 
 
 def disturbance(cores: Cores) -> float:
@@ -26,6 +33,21 @@ def settled(cores: Cores, patience_s: float) -> float:
     while (now := disturbance(cores)) > QUIET and time.monotonic() < deadline:
         time.sleep(PAUSE_S)
     return now
+
+
+def sync_ms(folder: Path) -> float:
+    """The mean of `fdatasync` of one page of a log that has its size already, in milliseconds. The mean, because each
+    of a run's commits waits for one."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(bytes(PAGES * PAGE_BYTES))
+        os.fsync(file.fileno())
+        waits = []
+        for page in range(PAGES):
+            os.pwrite(file.fileno(), b"\1" * PAGE_BYTES, page * PAGE_BYTES)
+            started = time.perf_counter()
+            os.fdatasync(file.fileno())
+            waits.append(time.perf_counter() - started)
+    return statistics.fmean(waits) * 1e3
 
 
 def _on(core: int) -> float:

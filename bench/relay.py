@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.cores import Cores
-from bench.disturbance import settled
+from bench.disturbance import settled, sync_ms
 from bench.plan import Plan, Result, carry_out
 from bench.report import Report, Value, middle
 from bench.scale import Scale
@@ -43,12 +43,12 @@ def measure(cores: Cores, scale: Scale) -> Iterator[Report]:
             stack.enter_context(y_websocket(cores)),
             stack.enter_context(ceiling(cores)),
         ]
-        yield from _throughput(servers, cores, scale)
+        yield from _throughput(servers, cores, scale, data_dir)
         yield _latency(servers, cores, scale)
 
 
-def _throughput(servers: Sequence[Server], cores: Cores, scale: Scale) -> Iterator[Report]:
-    rounds = [Rounds.of(case, servers, cores, scale) for case in CASES]
+def _throughput(servers: Sequence[Server], cores: Cores, scale: Scale, data_dir: Path) -> Iterator[Report]:
+    rounds = [Rounds.of(case, servers, cores, scale, data_dir) for case in CASES]
     yield Report(
         "Relay, closed loop: updates (10×1, 200×1) or deliveries (10×20, 1×100) a second",
         [ratio_row(one) for one in rounds],
@@ -59,6 +59,7 @@ def _throughput(servers: Sequence[Server], cores: Cores, scale: Scale) -> Iterat
             "ceiling: a relay without gate or store, what this load measures at most.",
             f"disturbed: before a round, which waits {scale.patience_s:g} s for a quiet machine, fixed work took so",
             "many times its best. Above 1.5 others use the machine: trust the ratios only; above 3 not even those.",
+            "sync ms: the disk's time to keep one page, before the round. Syncline waits for it, y-websocket does not.",
         ),
     )
     yield Report(
@@ -69,24 +70,26 @@ def _throughput(servers: Sequence[Server], cores: Cores, scale: Scale) -> Iterat
 
 @dataclass(frozen=True, slots=True)
 class Rounds:
-    """Results of one case, a round an entry; `disturbed`: see `disturbance`."""
+    """Results of one case, a round an entry; `disturbed` and `sync_ms`: see `disturbance`."""
 
     case: Case
     ours: Sequence[Result]
     theirs: Sequence[Result]
     ceiling: Sequence[Result]
     disturbed: Sequence[float]
+    sync_ms: Sequence[float]
 
     @classmethod
-    def of(cls, case: Case, servers: Sequence[Server], cores: Cores, scale: Scale) -> Rounds:
+    def of(cls, case: Case, servers: Sequence[Server], cores: Cores, scale: Scale, data_dir: Path) -> Rounds:
         """Run them, each round one server after the other. Raises LoadFailed."""
         plan = _plan(case, cores, scale)
-        runs, disturbed = [], []
+        runs, disturbed, syncs = [], [], []
         for _ in range(scale.rounds):
             disturbed.append(settled(cores, scale.patience_s))
+            syncs.append(sync_ms(data_dir))
             runs.append([_run(server, case, plan) for server in servers])
         ours, theirs, limit = zip(*runs, strict=True)
-        return cls(case, ours, theirs, limit, disturbed)
+        return cls(case, ours, theirs, limit, disturbed, syncs)
 
 
 def ratio_row(rounds: Rounds) -> dict[str, Value]:
@@ -101,6 +104,7 @@ def ratio_row(rounds: Rounds) -> dict[str, Value]:
         "met": "yes" if ratio >= rounds.case.target else "NO",
         "ceiling": middle(run.deliveries_per_s for run in rounds.ceiling),
         "disturbed": middle(rounds.disturbed),
+        "sync ms": middle(rounds.sync_ms),
     }
 
 

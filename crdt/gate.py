@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from crdt.admission import Admission
 from crdt.index import GONE, TEXTUAL, Index
+from crdt.keystrokes import read_keystrokes
 from crdt.parser import MAX_CLOCK, parse
 from crdt.records import NOBODY, UNBOUNDED, Limits, Verdict
 
@@ -43,53 +44,23 @@ def index_of(update: bytes, owners: Mapping[int, str]) -> Index:
 
 
 def _typing(index: Index, data: bytes, actor: str) -> Verdict | None:
-    """The short path: one author, one ASCII string after a known character of a text, nothing deleted. Else None.
-
-    Every byte is checked as strictly as the parser would; whatever does not fit falls through to it.
-    """
-    end = len(data) - 1
-    if end < 10 or end > 4096 or data[0] != 1 or data[1] != 1 or data[end] != 0:
+    """The short path: strokes of one author after a known character of a text. Else None, and the parser reads it."""
+    strokes = read_keystrokes(data)
+    if strokes is None:
         return None
-    numbers: list[int] = []
-    pos = _read_numbers(data, 2, end, 2, numbers)
-    if pos == end or (data[pos] != 0x84 and data[pos] != 0xC4):
-        return None
-    references = 2 if data[pos] == 0x84 else 4  # an origin, or an origin and a right origin: client and clock each
-    pos = _read_numbers(data, pos + 1, end, references + 1, numbers)
-    length = end - pos
-    if length <= 0 or numbers[-1] != length or not data[pos:end].isascii():
-        return None
-    client = numbers[0]
-    clock = numbers[1]
+    client = strokes.client
+    clock = strokes.clock
     if index.state_vector.get(client, NOBODY) != clock or index.owners.get(client) != actor:
         return None
-    place = _text_place(index, numbers[2], numbers[3])
-    if place == GONE or (references == 4 and _text_place(index, numbers[4], numbers[5]) != place):
+    place = _text_place(index, strokes.origin_client, strokes.origin_clock)
+    if place == GONE:
         return None
-    if clock + length > MAX_CLOCK:
+    if strokes.right_client >= 0 and _text_place(index, strokes.right_client, strokes.right_clock) != place:
         return None
-    index.extend(client, clock, length, place)
+    if clock + strokes.length > MAX_CLOCK:
+        return None
+    index.extend(client, clock, strokes.length, place)
     return Verdict(data, False, [])
-
-
-def _read_numbers(data: bytes, pos: int, end: int, count: int, numbers: list[int]) -> int:
-    """Append `count` canonical varUints and return where the next byte is; `end` when they are not there."""
-    for _ in range(count):
-        value = 0
-        shift = 0
-        while True:
-            if pos >= end or shift > 49:
-                return end
-            byte = data[pos]
-            pos += 1
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                break
-            shift += 7
-        if byte == 0 and shift > 0:
-            return end
-        numbers.append(value)
-    return pos
 
 
 def _text_place(index: Index, client: int, clock: int) -> int:

@@ -81,6 +81,32 @@ class ProjectWhole:
 
 
 @dataclass(frozen=True, slots=True)
+class Answers:
+    """One entry a job: its result, or a `Refusal`."""
+
+    each: Sequence[object]
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """Small jobs, of which each alone would cost more to send than to do."""
+
+    jobs: Sequence[Job[object]]
+
+    def run(self, resident: Resident) -> Answers:
+        """All answers. What one of them fails of is the failure of all: ask again one by one."""
+        return Answers([_answer(job, resident) for job in self.jobs])
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A job refused bytes."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Compacted:
     """A snapshot's `state` and `index`. `kept`: why the merged bytes were kept as they are, None when compacted."""
 
@@ -209,6 +235,13 @@ class Diff:
     def run(self, resident: Resident) -> Bytes:
         """What it lacks."""
         return Bytes(diff(self.update, self.state_vector))
+
+
+def _answer(job: Job[object], resident: Resident) -> object:
+    try:
+        return job.run(resident)
+    except Refused as refused:
+        return Refusal(refused.reason, refused.detail)
 
 
 def _loaded(merged: bytes) -> tuple[Document, Index]:

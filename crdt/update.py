@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import pycrdt
 
 from crdt.encoding import Reader, write_ranges, write_var_uint
+from crdt.keystrokes import join_keystrokes
 from crdt.parser import parse
 from crdt.records import STRING, UNBOUNDED
 from crdt.trim import repair_text
@@ -21,9 +22,9 @@ _GROUP = 100  # merging n at once costs n²: 10,000 took half a second, in group
 
 def merge(updates: Sequence[bytes]) -> bytes:
     """One update that says what all of them say, in any order; `EMPTY_UPDATE` for none."""
-    if not updates:
-        return EMPTY_UPDATE
-    level = list(updates)
+    if len(updates) < 2:
+        return updates[0] if updates else EMPTY_UPDATE
+    level = join_keystrokes(updates)
     while len(level) > 1:
         level = [
             pycrdt.merge_updates(*level[at : at + _GROUP]) if at + 1 < len(level) else level[at]

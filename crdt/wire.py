@@ -29,6 +29,9 @@ _DATACLASSES: Final = (
     jobs.Merge,
     jobs.Diff,
     jobs.Bytes,
+    jobs.Several,
+    jobs.Answers,
+    jobs.Refusal,
 )
 _FIELDS: Final[Mapping[type, tuple[str, ...]]] = MappingProxyType(
     {record: tuple(field.name for field in fields(record)) for record in _DATACLASSES}

@@ -10,14 +10,14 @@ import asyncio
 import contextlib
 import random
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 import structlog
 
 from crdt.errors import Refused
-from crdt.jobs import Job
+from crdt.jobs import Job, Refusal, Several
 from crdt.wire import pack
 from server.engine_child import ChildDied, ChildLimits, EngineChild, default_command
 from server.engine_process import DONE, REFUSED
@@ -26,6 +26,7 @@ from storage.engine import EngineFailed, EngineUnavailable, IssueKey
 Result = TypeVar("Result")
 
 _ATTEMPTS: Final = 2
+_JOBS_TOGETHER: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,36 @@ class EnginePool:
         result: Result = _result(answer, key)
         return result
 
+    async def run_all(
+        self, jobs: Mapping[IssueKey, Job[Result]], *, deadline: float | None = None
+    ) -> dict[IssueKey, Result | Refused | EngineFailed]:
+        """See `storage.engine.Engine.run_all`."""
+        by_slot: dict[_Slot, list[tuple[IssueKey, Job[Result]]]] = {}
+        for key, job in jobs.items():
+            by_slot.setdefault(self._slot(key), []).append((key, job))
+        groups = [
+            some[at : at + _JOBS_TOGETHER] for some in by_slot.values() for at in range(0, len(some), _JOBS_TOGETHER)
+        ]
+        found = await asyncio.gather(*(self._run_group(group, deadline) for group in groups))
+        return {key: result for results in found for key, result in results.items()}
+
+    async def _run_group(
+        self, group: Sequence[tuple[IssueKey, Job[Result]]], deadline: float | None
+    ) -> dict[IssueKey, Result | Refused | EngineFailed]:
+        try:
+            answers = await self.run(Several([job for _, job in group]), key=group[0][0], deadline=deadline)
+        except EngineFailed:
+            return {key: await self._run_alone(key, job, deadline) for key, job in group}  # to find out which
+        return {key: _told(answer) for (key, _), answer in zip(group, answers.each, strict=True)}
+
+    async def _run_alone(
+        self, key: IssueKey, job: Job[Result], deadline: float | None
+    ) -> Result | Refused | EngineFailed:
+        try:
+            return await self.run(job, key=key, deadline=deadline)
+        except (Refused, EngineFailed) as failure:
+            return failure
+
     async def warm(self) -> None:
         """Start every process now rather than at its first job. Those that do not start are tried again then."""
         await asyncio.gather(*(slot.warm() for slot in self._slots))
@@ -98,6 +129,10 @@ class EnginePool:
         return self._slots[zlib.crc32(key.issue_id.bytes) % len(self._slots)]
 
 
+def _told(answer: Any) -> Any:
+    return Refused(answer.reason, answer.detail) if isinstance(answer, Refusal) else answer
+
+
 def _result(answer: Any, key: IssueKey) -> Any:
     kind, *values = answer
     if kind == DONE:
@@ -108,7 +143,10 @@ def _result(answer: Any, key: IssueKey) -> Any:
 
 
 class _Slot:
-    """One place for a process: its queue (a lock's waiters, bounded), its present process, and its restarts."""
+    """One place for a process: its queue (a lock's waiters, bounded), its present process, and its restarts.
+
+    Starts and ends are tasks of the slot: whoever asked for one may be cancelled meanwhile.
+    """
 
     def __init__(self, limits: EngineLimits, command: Sequence[str], on_restart: Callable[[str], None] | None) -> None:
         self.child: EngineChild | None = None
@@ -118,7 +156,8 @@ class _Slot:
         self._turn = asyncio.Lock()
         self._waiting = 0
         self._deaths = 0  # since the last job that was answered
-        self._ending: set[EngineChild] = set()  # killed and not yet gone; whoever killed one may be cancelled meanwhile
+        self._starting: asyncio.Task[str] | None = None
+        self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
 
     async def run(self, job: Job[object], key: IssueKey, deadline: float | None) -> Any:
@@ -143,12 +182,10 @@ class _Slot:
 
     async def close(self) -> None:
         self._closed = True
-        child, self.child = self.child, None
-        if child is not None:
-            self._ending.add(child)
-        for ending in list(self._ending):
-            await ending.kill()
-            self._ending.discard(ending)
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.wait([self._starting])
+        await self._end()
 
     async def _take_turn(self) -> None:
         self._waiting += 1
@@ -185,24 +222,30 @@ class _Slot:
         raise EngineFailed(key, f"crashed: {reason}")
 
     async def _running(self) -> EngineChild:
-        """The process of this slot, started if need be; later and later after deaths in a row."""
+        """The process of this slot, started if need be. Of a job that is cancelled meanwhile the next has the start."""
         self._expect_open()
         if self.child is None:
-            if self._deaths > 1:
-                await asyncio.sleep(self._backoff())
-            self.child = await self._start()
-            if self._closed:  # while it started
-                await self.close()
-        self._expect_open()
+            starting = self._starting = self._starting or asyncio.create_task(self._start(), name="engine-start")
+            await asyncio.wait([starting])
+            self._expect_open()
+            if failure := starting.result():
+                raise EngineUnavailable(failure)
+        assert self.child is not None
         return self.child
 
-    async def _start(self) -> EngineChild:
+    async def _start(self) -> str:
+        """Later and later after deaths in a row. Returns why it failed, if it did."""
         try:
-            return await EngineChild.start(self._command, self._limits.child)
+            if self._deaths > 1:
+                await asyncio.sleep(self._backoff())
+            self.child = await EngineChild.start(self._command, self._limits.child)
         except ChildDied as died:
             self._deaths += 1
             structlog.get_logger().error("engine process does not start", reason=str(died))
-            raise EngineUnavailable(f"engine process {died}") from None
+            return f"engine process {died}"
+        finally:
+            self._starting = None
+        return ""
 
     def _expect_open(self) -> None:
         if self._closed:
@@ -213,14 +256,20 @@ class _Slot:
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
 
     async def _replace(self, reason: str, key: IssueKey) -> None:
-        child, self.child = self.child, None
         self._deaths += 1
         structlog.get_logger().warning(
             "engine process ended", workspace=key.workspace_id, issue=str(key.issue_id), reason=reason
         )
         if self._on_restart is not None:
             self._on_restart(reason.split(" ")[0])
+        await self._end()
+
+    async def _end(self) -> None:
+        """End the present process, if there is one, and wait until nothing is left of any."""
+        child, self.child = self.child, None
         if child is not None:
-            self._ending.add(child)
-            await child.kill()
-            self._ending.discard(child)
+            ending = asyncio.create_task(child.kill(), name=f"engine-end-{child.pid}")
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
+        if self._ending:
+            await asyncio.wait(self._ending)

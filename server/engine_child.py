@@ -10,13 +10,14 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from crdt.wire import unpack
 from server.engine_process import FRAME_HEADER, READY
 
 _PANIC_PLACE: Final = re.compile(rb"panicked at (?:\S*/)?([\w.-]+/src/[\w./-]+:\d+)")
-_STDERR_CHUNK_BYTES: Final = 65_536
+_STDIN: Final = 0
+_STDERR: Final = 2
 
 
 class ChildDied(Exception):
@@ -37,30 +38,21 @@ class ChildLimits:
 class EngineChild:
     """A running engine process. Not for concurrent use: one frame is answered before the next is sent."""
 
-    def __init__(self, process: asyncio.subprocess.Process, limits: ChildLimits) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        self._process = process
-        self._stdin = process.stdin
-        self._stdout = process.stdout
-        self._limits = limits
-        self._panic_place: str | None = None
-        self._listening = asyncio.create_task(self._listen(process.stderr), name=f"engine-stderr-{process.pid}")
+    def __init__(self, pipes: _Pipes) -> None:
+        self._pipes = pipes
 
     @property
     def pid(self) -> int:
         """The operating system's id of the process."""
-        return self._process.pid
+        return self._pipes.process.get_pid()
 
     @classmethod
     async def start(cls, command: Sequence[str], limits: ChildLimits) -> EngineChild:
         """Start a process and wait until it takes jobs. Raises `ChildDied` when it does not come up in time."""
         try:
-            process = await _created([*command, *_options(limits)])
+            child = cls(await _spawned([*command, *_options(limits)], limits.max_frame_bytes))
         except OSError as error:
             raise ChildDied(f"cannot start: {error.strerror}") from error
-        child = cls(process, limits)
         try:
             async with asyncio.timeout(limits.start_seconds):
                 greeting = await child._receive()
@@ -75,53 +67,112 @@ class EngineChild:
 
     async def exchange(self, frame: bytes) -> Any:
         """Send a job, wait for its answer. Raises `ChildDied` with how it ended; after that only `kill` is left."""
-        self._stdin.write(FRAME_HEADER.pack(len(frame)))
-        self._stdin.write(frame)
-        try:
-            await self._stdin.drain()
-        except (ConnectionError, RuntimeError):
-            raise ChildDied(await self._end()) from None
+        self._pipes.expect_frame()
+        self._pipes.send(frame)
         return await self._receive()
 
     async def kill(self) -> None:
-        """End the process whatever it does, and wait until it is gone."""
-        self._stdin.close()
-        await self._reap()
+        """End the process whatever it does, and wait until it is gone and its pipes are closed."""
+        self._pipes.kill()
+        await self._pipes.gone()
 
     async def _receive(self) -> Any:
+        frame = await self._pipes.frame()
+        if frame is None:
+            raise ChildDied(await self._end())
         try:
-            header = await self._stdout.readexactly(FRAME_HEADER.size)
-            (length,) = FRAME_HEADER.unpack(header)
-            if length > self._limits.max_frame_bytes:
-                raise ChildDied("answer too large")
-            return unpack(await self._stdout.readexactly(length))
-        except (asyncio.IncompleteReadError, ConnectionError):
-            raise ChildDied(await self._end()) from None
+            return unpack(frame)
         except (ValueError, TypeError):
             raise ChildDied("answer is not a frame") from None
 
     async def _end(self) -> str:
         """How the process ended: by which signal, or at which line of the engine it panicked."""
-        code = await self._reap()  # its pipe is gone: whatever is left of it must go too
-        if self._panic_place is not None:
-            return f"panic at {self._panic_place}"
+        await self.kill()  # its pipe is gone: whatever is left of it must go too
+        if self._pipes.panic_place is not None:
+            return f"panic at {self._pipes.panic_place}"
+        code = self._pipes.process.get_returncode()
+        assert code is not None
         return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit {code}"
 
-    async def _reap(self) -> int:
-        if self._process.returncode is None:
-            # Not `Process.kill`: it polls first, and so takes the exit code away from the loop's child watcher.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
-        code = await self._process.wait()
-        await self._listening
-        return code
 
-    async def _listen(self, stderr: asyncio.StreamReader) -> None:
-        """Keep stderr flowing. Of what it says only a panic's place is kept: the rest may quote a document."""
-        while chunk := await stderr.read(_STDERR_CHUNK_BYTES):
-            found = _PANIC_PLACE.search(chunk)
-            if found is not None and self._panic_place is None:
-                self._panic_place = found.group(1).decode()
+class _Pipes(asyncio.SubprocessProtocol):
+    """What goes to the process and comes from it. Always read: a pipe left full would never say that it ended."""
+
+    def __init__(self, max_frame_bytes: int) -> None:
+        self.process: asyncio.SubprocessTransport
+        self.panic_place: str | None = None
+        self._max_frame_bytes = max_frame_bytes
+        self._ended = asyncio.get_running_loop().create_future()
+        self._is_cut = False
+        self.expect_frame()
+
+    def expect_frame(self) -> None:
+        """What comes from now on is the next frame."""
+        self._received = bytearray()
+        self._frame: asyncio.Future[bytes | None] = self._ended.get_loop().create_future()
+        if self._is_cut:
+            self._frame.set_result(None)
+
+    def send(self, frame: bytes) -> None:
+        """To the process; it takes it when it can."""
+        stdin = self._stdin()
+        stdin.write(FRAME_HEADER.pack(len(frame)))
+        stdin.write(frame)
+
+    async def frame(self) -> bytes | None:
+        """The expected frame, or None: nothing more will come. Raises `ChildDied` when it is too large."""
+        return await self._frame
+
+    def kill(self) -> None:
+        """SIGKILL, if it still runs."""
+        self._stdin().close()
+        if self.process.get_returncode() is None:
+            # Not the transport's `kill`: it polls first, and so takes the exit code away from the loop's child watcher.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.process.get_pid(), signal.SIGKILL)
+
+    async def gone(self) -> None:
+        """Until it has ended, is reaped and all its pipes are closed."""
+        await asyncio.shield(self._ended)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.process = cast(asyncio.SubprocessTransport, transport)  # uvloop's is one in all but name
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        if fd == _STDERR:
+            self._look_for_panic(data)
+        elif not self._frame.done():
+            self._received += data
+            self._take_frame()
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        if fd == _STDERR:
+            return
+        self._is_cut = True
+        if not self._frame.done():
+            self._frame.set_result(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.process.close()  # all of it is, and now it knows
+        self._ended.set_result(None)
+
+    def _take_frame(self) -> None:
+        if len(self._received) < FRAME_HEADER.size:
+            return
+        (length,) = FRAME_HEADER.unpack_from(self._received)
+        if length > self._max_frame_bytes:
+            self._frame.set_exception(ChildDied("answer too large"))
+        elif len(self._received) >= FRAME_HEADER.size + length:
+            self._frame.set_result(bytes(memoryview(self._received)[FRAME_HEADER.size :]))
+
+    def _look_for_panic(self, words: bytes) -> None:
+        """Of what it says on stderr only a panic's place is kept: the rest may quote a document."""
+        found = _PANIC_PLACE.search(words)
+        if found is not None and self.panic_place is None:
+            self.panic_place = found.group(1).decode()
+
+    def _stdin(self) -> asyncio.WriteTransport:
+        return cast(asyncio.WriteTransport, self.process.get_pipe_transport(_STDIN))
 
 
 def default_command() -> list[str]:
@@ -129,24 +180,18 @@ def default_command() -> list[str]:
     return [sys.executable, "-m", "server.engine_process"]
 
 
-async def _created(command: Sequence[str]) -> asyncio.subprocess.Process:
-    """A new process with pipes. Not to be interrupted: asyncio loses the pipes of one whose making is cancelled."""
-    creation = asyncio.ensure_future(
-        asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=_environment(),
-        )
+async def _spawned(command: Sequence[str], max_frame_bytes: int) -> _Pipes:
+    """A new process. Not to be interrupted: asyncio loses the pipes of one whose making is cancelled."""
+    loop = asyncio.get_running_loop()
+    spawning = asyncio.ensure_future(
+        loop.subprocess_exec(lambda: _Pipes(max_frame_bytes), *command, env=_environment())
     )
     try:
-        return await asyncio.shield(creation)
+        return (await asyncio.shield(spawning))[1]
     except asyncio.CancelledError:
-        process = await creation
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGKILL)
-        await process.communicate()
+        _, pipes = await spawning
+        pipes.kill()
+        await pipes.gone()
         raise
 
 

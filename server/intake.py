@@ -10,6 +10,7 @@ from crdt.errors import CLIENT_ID, FORBIDDEN, TOO_LARGE, Refused
 from crdt.gate import check
 from crdt.index import Index
 from crdt.jobs import Check, Checked
+from crdt.keystrokes import runs_of_keystrokes
 from crdt.novelty import says_something_new
 from crdt.records import Verdict
 from crdt.update import EMPTY_UPDATE, merge
@@ -109,6 +110,8 @@ class Intake:
         groups = self._groups()
         for session, submissions in groups.items():
             accepted: list[bytes] = []
+            if len(submissions) > 1 and session.may_edit:
+                submissions = self._admit_runs(batch, accepted, submissions)
             for at, submission in enumerate(submissions):
                 if session.is_dismissed:
                     batch.weight += len(submission[1])
@@ -117,6 +120,30 @@ class Intake:
                     break
             self._accept(batch, session, accepted)
         return batch
+
+    def _admit_runs(self, batch: Batch, accepted: list[bytes], submissions: list[Submission]) -> list[Submission]:
+        """Whoever types faster than turns come has sent strokes that follow one another: they are judged as one. What
+        is left from the first one on that is not simply accepted is returned, to be judged one by one."""
+        at = 0
+        for update, count in runs_of_keystrokes([update for _, update, _ in submissions]):
+            run = submissions[at : at + count]
+            if count == 1 or run[0][0].is_dismissed or not self._admit_run(batch, accepted, update, run):
+                break
+            at += count
+        return submissions[at:]
+
+    def _admit_run(self, batch: Batch, accepted: list[bytes], update: bytes, run: list[Submission]) -> bool:
+        try:
+            verdict = check(self.index, update, run[0][0].identity.user_id, self._limits.update)
+        except Refused:
+            return False
+        if verdict.update:
+            accepted.append(verdict.update)
+        if verdict.gap:
+            return False  # what was taken of it is nothing new when its parts are judged
+        for submission in run:
+            self._settle(batch, submission, has_gap=False)
+        return True
 
     async def check(self, batch: Batch, submission: Submission) -> None:
         """Have an engine gate a large update, on a copy of the index, which must not change meanwhile."""

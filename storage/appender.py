@@ -35,17 +35,24 @@ class CommitStats:
     workspace_ids: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class _Entry:
-    """The deltas of one `append`: committed together or not at all."""
+    """The deltas of one `append`: committed together or not at all.
 
-    deltas: Sequence[NewDelta]
-    future: asyncio.Future[list[int]]
-    weight: int  # bytes it counts for in the queue
-    queued_at: float  # loop time
+    `weight`: bytes it counts for in the queue · `queued_at`: loop time.
+    """
 
-    def issues(self) -> Iterable[_Issue]:
-        return ((delta.workspace_id, delta.issue_id) for delta in self.deltas)
+    __slots__ = ("deltas", "future", "queued_at", "weight")
+
+    def __init__(
+        self, deltas: Sequence[NewDelta], future: asyncio.Future[list[int]], weight: int, queued_at: float
+    ) -> None:
+        self.deltas = deltas
+        self.future = future
+        self.weight = weight
+        self.queued_at = queued_at
+
+    def issues(self) -> list[_Issue]:
+        return [(delta.workspace_id, delta.issue_id) for delta in self.deltas]
 
 
 class Appender:

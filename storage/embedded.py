@@ -22,17 +22,18 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import asyncpg
-import psutil
 import structlog
 
 from storage.account import Account, AccountError, account_for
 from storage.errors import StoreError
+from storage.postmaster import Postmaster, postmaster_of, until_ended
 
 MAJOR_VERSION: Final = "18"
 USER: Final = "syncline"
 DATABASE: Final = "syncline"
 
 _PORT: Final = 5432  # only part of the socket's file name
+_SOCKET: Final = f".s.PGSQL.{_PORT}"
 _SOCKET_PATH_BYTES_MAX: Final = 107  # sun_path of Linux, less its NUL
 _POLL_SECONDS: Final = 0.02
 _WATCH_SECONDS: Final = 0.5
@@ -78,15 +79,6 @@ class EmbeddedLimits:
     stop_timeout: float = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Postmaster:
-    """What `postmaster.pid` says of a running server."""
-
-    pid: int
-    socket_directory: str
-    status: str  # starting, ready, stopping, standby
-
-
 @dataclass(slots=True)
 class EmbeddedPostgres:
     """One Postgres below a data directory. The caller holds the directory's `DirectoryLock`.
@@ -107,15 +99,13 @@ class EmbeddedPostgres:
     @property
     def dsn(self) -> str:
         """For asyncpg, psql and every other libpq program, while it runs."""
-        running = self._postmaster()
+        running = postmaster_of(self.cluster)
         directory = running.socket_directory if running else str(self._socket_directory())
         return f"postgresql://{USER}@/{DATABASE}?host={quote(directory)}"
 
     @property
     def is_running(self) -> bool:
-        if self._process is not None and self._process.poll() is not None:
-            return False
-        return self._postmaster() is not None
+        return self._running() is not None
 
     async def start(self) -> None:
         """Make it if it is not there, adopt it if it runs already, start it otherwise; returns when it takes queries.
@@ -137,9 +127,10 @@ class EmbeddedPostgres:
         log = structlog.get_logger()
         delay = _WATCH_SECONDS
         while True:
-            await asyncio.sleep(delay)
-            if self.is_running:
+            running = self._running()
+            if running is not None:
                 delay = _WATCH_SECONDS
+                await until_ended(running.pid, delay)
                 continue
             try:
                 await self.start()
@@ -147,13 +138,14 @@ class EmbeddedPostgres:
             except EmbeddedError as error:
                 delay = min(2 * delay, _RESTART_DELAY_SECONDS_MAX)
                 log.error("the embedded Postgres is down", reason=str(error), next_attempt_seconds=delay)
+            await asyncio.sleep(delay)
 
     async def stop(self) -> None:
         """A fast shutdown: sessions are cut, the checkpoint is written. Nothing happens when it does not run.
 
         Raises `EmbeddedError` when it does not end in time. It is not killed then: it may still be writing.
         """
-        running = self._postmaster()
+        running = postmaster_of(self.cluster)
         if running is not None:
             os.kill(running.pid, signal.SIGINT)
             if not await _until(self._has_ended, self.limits.stop_timeout):
@@ -163,9 +155,14 @@ class EmbeddedPostgres:
                     self._socket_directory().rmdir()
         self._process = None
 
+    def _running(self) -> Postmaster | None:
+        if self._process is not None and self._process.poll() is not None:
+            return None
+        return postmaster_of(self.cluster)
+
     def _has_ended(self) -> bool:
         # A child of ours is asked itself, and thereby reaped; it removes its pid file shortly before it ends.
-        return self._postmaster() is None if self._process is None else self._process.poll() is not None
+        return postmaster_of(self.cluster) is None if self._process is None else self._process.poll() is not None
 
     def _open_the_way(self, account: Account) -> None:
         programs = _programs()
@@ -214,10 +211,10 @@ class EmbeddedPostgres:
             raise EmbeddedError(f"initdb did not end within {self.limits.create_timeout:g} s") from error
 
     async def _adopt_or_launch(self, account: Account) -> None:
-        running = self._postmaster()
+        running = postmaster_of(self.cluster)
         if running is not None and running.status == "stopping":
-            await _until(lambda: self._postmaster() is None, self.limits.stop_timeout)
-            running = self._postmaster()
+            await _until(lambda: postmaster_of(self.cluster) is None, self.limits.stop_timeout)
+            running = postmaster_of(self.cluster)
         if running is None:
             self._launch(account)
         else:
@@ -226,9 +223,11 @@ class EmbeddedPostgres:
             raise EmbeddedError(f"Postgres was not ready in time; {self._last_words()}")
 
     def _launch(self, account: Account) -> None:
-        # Left by a crash. Postgres removes it itself, except where its pid meanwhile belongs to somebody else.
-        (self.cluster / "postmaster.pid").unlink(missing_ok=True)
         sockets = self._socket_directory()
+        # Left by a crash. Postgres removes them itself, except where their pid meanwhile belongs to somebody else, or
+        # still to the dead process, because its parent has not looked.
+        for left in (self.cluster / "postmaster.pid", sockets / f"{_SOCKET}.lock"):
+            left.unlink(missing_ok=True)
         if sockets != self.cluster:
             _make_private(sockets, account)
         settings = {
@@ -254,7 +253,7 @@ class EmbeddedPostgres:
     def _is_ready(self) -> bool:
         if self._process is not None and self._process.poll() is not None:
             raise EmbeddedError(f"Postgres ended with status {self._process.returncode}; {self._last_words()}")
-        running = self._postmaster()
+        running = postmaster_of(self.cluster)
         return running is not None and running.status == "ready"
 
     async def _create_database(self) -> None:
@@ -269,22 +268,9 @@ class EmbeddedPostgres:
         else:
             await connection.close()
 
-    def _postmaster(self) -> _Postmaster | None:
-        """The server that runs on this cluster, whoever started it."""
-        try:
-            lines = (self.cluster / "postmaster.pid").read_text().splitlines()
-            pid, directory, status = int(lines[0]), lines[4], lines[7].strip()
-            process = psutil.Process(pid)
-            # A pid is soon somebody else's, in containers above all; the command line says whose this one is.
-            if str(self.cluster) not in process.cmdline():
-                return None
-        except (FileNotFoundError, IndexError, ValueError, psutil.NoSuchProcess):
-            return None  # not there, or not written to the end: then its process is ours and `_process` knows
-        return _Postmaster(pid, directory, status)
-
     def _socket_directory(self) -> Path:
         """The cluster itself, or a short path where a unix socket's is too long or a DSN could not name it."""
-        path = os.fsencode(self.cluster / f".s.PGSQL.{_PORT}")
+        path = os.fsencode(self.cluster / _SOCKET)
         if len(path) <= _SOCKET_PATH_BYTES_MAX and b"," not in path:
             return self.cluster
         return Path("/tmp") / f"syncline-{hashlib.sha256(path).hexdigest()[:16]}"  # noqa: S108 -- see `_make_private`

@@ -5,10 +5,12 @@ A job names the issue it works for, because that issue pays when the engine dies
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 from uuid import UUID
 
+from crdt.errors import Refused
 from crdt.jobs import Job
 
 Result = TypeVar("Result")
@@ -51,4 +53,12 @@ class Engine(Protocol):
 
         Raises `crdt.errors.Refused` when the job refuses bytes, `EngineFailed` when the issue must be quarantined
         and `EngineUnavailable` when no engine could try.
+        """
+
+    async def run_all(
+        self, jobs: Mapping[IssueKey, Job[Result]], *, deadline: float | None = None
+    ) -> dict[IssueKey, Result | Refused | EngineFailed]:
+        """Many small jobs, sent together; what `run` would raise of one issue stands in the place of its result.
+
+        Raises `EngineUnavailable`.
         """

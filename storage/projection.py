@@ -5,7 +5,6 @@ An issue the engine cannot digest is quarantined here and yields no row; that ne
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +26,6 @@ class ProjectionLimits:
     """`job_seconds`: deadline of one engine job. `held_issues`: how many issues are remembered as read before."""
 
     job_seconds: float = 5.0
-    jobs_at_once: int = 16
     loads_at_once: int = 16
     held_issues: int = 8_192
 
@@ -39,6 +37,21 @@ class _Held:
     seq: int
     version: int
     updated_at: datetime
+
+    def grown(self, deltas: Sequence[Delta]) -> _Tail:
+        """What of `deltas` is new to it, and where it stands with them."""
+        new = [delta for delta in deltas if delta.seq > self.seq]
+        now = _Held(new[-1].seq, self.version + len(new), new[-1].created_at) if new else self
+        return _Tail(self.seq, now, [delta.update for delta in new])
+
+
+@dataclass(frozen=True, slots=True)
+class _Tail:
+    """Updates that bring the engine's copy from seq `after` to where `held` is."""
+
+    after: int
+    held: _Held
+    updates: Sequence[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +78,6 @@ class Projection:
         self._on_quarantine = on_quarantine
         self._held: OrderedDict[IssueKey, _Held] = OrderedDict()
         self._reached: dict[int, int] = {}  # workspace → seq through which `_held` knows every delta
-        self._jobs = asyncio.Semaphore(limits.jobs_at_once)
 
     async def rows(
         self, workspace_id: int, page: Range, touched: Mapping[UUID, Sequence[Delta]]
@@ -77,55 +89,52 @@ class Projection:
         self._reached[workspace_id] = page.through
         keys = [IssueKey(workspace_id, issue_id) for issue_id in touched]
         held = [key for key in keys if key in self._held]
-        tails = await asyncio.gather(*(self._tail(key, touched[key.issue_id]) for key in held))
-        rows = [row for row in tails if isinstance(row, ProjectedIssue)]
-        unknown = [key for key in keys if key not in held] + [key for key in tails if isinstance(key, IssueKey)]
+        rows, lost = await self._tails({key: touched[key.issue_id] for key in held})
+        unknown = [key for key in keys if key not in held] + lost
         for at in range(0, len(unknown), self._limits.loads_at_once):
-            some = unknown[at : at + self._limits.loads_at_once]
-            loaded = await self._load(workspace_id, some)
-            wholes = await asyncio.gather(*(self._whole(key, stored) for key, stored in loaded.items()))
-            rows += [row for row in wholes if row is not None]
+            loaded = await self._load(workspace_id, unknown[at : at + self._limits.loads_at_once])
+            rows += await self._wholes(loaded)
         return rows
 
-    async def _tail(self, key: IssueKey, deltas: Sequence[Delta]) -> ProjectedIssue | IssueKey | None:
-        """The row, from what is new to the engine; the key when it must be read whole; None when it was quarantined."""
-        held = self._held.pop(key)
-        new = [delta for delta in deltas if delta.seq > held.seq]
-        now = _Held(new[-1].seq, held.version + len(new), new[-1].created_at) if new else held
-        job = ProjectTail(str(key), held.seq, now.seq, [delta.update for delta in new])
-        try:
-            projected = await self._run(job, key)
-        except Refused:
-            return key  # what the engine held is not what the log says; read whole, the issue itself may be sound
-        if projected is None:
-            return None
-        if projected.content is None:
-            return key
-        self._hold(key, now)
-        content = replace(projected.content, updated_at=now.updated_at)
-        return ProjectedIssue(key.issue_id, now.seq, now.version, content)
+    async def _tails(self, touched: Mapping[IssueKey, Sequence[Delta]]) -> tuple[list[ProjectedIssue], list[IssueKey]]:
+        """Rows from what is new to the engine, and the issues that must be read whole."""
+        now = {key: self._held.pop(key).grown(deltas) for key, deltas in touched.items()}
+        jobs = {key: ProjectTail(str(key), tail.after, tail.held.seq, tail.updates) for key, tail in now.items()}
+        rows: list[ProjectedIssue] = []
+        whole: list[IssueKey] = []
+        for key, projected in (await self._run(jobs)).items():
+            held = now[key].held
+            # Refused: what the engine held is not what the log says; read whole, the issue itself may be sound.
+            if isinstance(projected, Refused) or projected.content is None:
+                whole.append(key)
+                continue
+            self._hold(key, held)
+            content = replace(projected.content, updated_at=held.updated_at)
+            rows.append(ProjectedIssue(key.issue_id, held.seq, held.version, content))
+        return rows, whole
 
-    async def _whole(self, key: IssueKey, stored: StoredIssue) -> ProjectedIssue | None:
-        try:
-            projected = await self._run(ProjectWhole(str(key), stored.seq, stored.updates), key)
-        except Refused as refused:
-            await self._quarantine(key, refused.reason)
-            return None
-        if projected is None or projected.content is None:
-            return None
-        row = row_of(key.issue_id, stored, projected.content)
-        if row.content.updated_at is not None:
-            self._hold(key, _Held(row.seq, row.version, row.content.updated_at))
-        return row
+    async def _wholes(self, loaded: Mapping[IssueKey, StoredIssue]) -> list[ProjectedIssue]:
+        jobs = {key: ProjectWhole(str(key), stored.seq, stored.updates) for key, stored in loaded.items()}
+        rows: list[ProjectedIssue] = []
+        for key, projected in (await self._run(jobs)).items():
+            if isinstance(projected, Refused):
+                await self._quarantine(key, projected.reason)
+            elif projected.content is not None:
+                row = row_of(key.issue_id, loaded[key], projected.content)
+                if row.content.updated_at is not None:
+                    self._hold(key, _Held(row.seq, row.version, row.content.updated_at))
+                rows.append(row)
+        return rows
 
-    async def _run(self, job: Job[Projected], key: IssueKey) -> Projected | None:
-        """The engine's answer; None when the issue killed or stopped it and is in quarantine now. Raises `Refused`."""
-        try:
-            async with self._jobs:
-                return await self._engine.run(job, key=key, deadline=self._limits.job_seconds)
-        except EngineFailed as failure:
-            await self._quarantine(key, failure.reason)
-            return None
+    async def _run(self, jobs: Mapping[IssueKey, Job[Projected]]) -> dict[IssueKey, Projected | Refused]:
+        """The engine's answers. An issue that killed or stopped it is missing, and in quarantine now."""
+        answers: dict[IssueKey, Projected | Refused] = {}
+        for key, answer in (await self._engine.run_all(jobs, deadline=self._limits.job_seconds)).items():
+            if isinstance(answer, EngineFailed):
+                await self._quarantine(key, answer.reason)
+            else:
+                answers[key] = answer
+        return answers
 
     async def _load(self, workspace_id: int, keys: Sequence[IssueKey]) -> dict[IssueKey, StoredIssue]:
         try:

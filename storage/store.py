@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from crdt.issue import IssueContent
 
 
-@dataclass(frozen=True, slots=True)
-class NewDelta:
+class NewDelta(NamedTuple):
     """One accepted update on its way into the log. `update` is causally closed Yjs v1 bytes, all of it new."""
 
     workspace_id: int
@@ -28,8 +27,7 @@ class NewDelta:
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
+class Delta(NamedTuple):
     """One committed log row. `seq` is dense per workspace; `update` passed its checksum when it was read."""
 
     workspace_id: int

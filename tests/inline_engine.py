@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
+from crdt.errors import Refused
 from crdt.jobs import Job
 from crdt.resident import Resident
 from crdt.wire import pack, unpack
-from storage.engine import EngineError, IssueKey
+from storage.engine import EngineError, EngineFailed, IssueKey
 
 Result = TypeVar("Result")
 
 
-async def _at_once(name: str, key: IssueKey) -> None:
-    pass
+async def at_once(name: str, key: IssueKey) -> None:
+    """The ordinary `before`."""
 
 
 class InlineEngine:
     """`failing`: what jobs of an issue raise. `ran`: their names, as they started. `before` is awaited first."""
 
-    def __init__(self, before: Callable[[str, IssueKey], Awaitable[None]] = _at_once) -> None:
+    def __init__(self, before: Callable[[str, IssueKey], Awaitable[None]] = at_once) -> None:
         self.failing: dict[IssueKey, EngineError] = {}
         self.ran: list[str] = []
         self.before = before
@@ -38,3 +39,15 @@ class InlineEngine:
             raise self.failing[key]
         result: Result = unpack(pack(unpack(pack(job)).run(self._resident)))
         return result
+
+    async def run_all(
+        self, jobs: Mapping[IssueKey, Job[Result]], *, deadline: float | None = None
+    ) -> dict[IssueKey, Result | Refused | EngineFailed]:
+        """See `storage.engine.Engine.run_all`."""
+        results: dict[IssueKey, Result | Refused | EngineFailed] = {}
+        for key, job in jobs.items():
+            try:
+                results[key] = await self.run(job, key=key, deadline=deadline)
+            except (Refused, EngineFailed) as failure:
+                results[key] = failure
+        return results

@@ -2,46 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from server.commands.reporting import Report
-from server.commands.workbench import (
-    FAILED,
-    DatabaseUrl,
-    DataDir,
-    IssueId,
-    WorkspaceSlug,
-    run,
-    scope_of,
-    workbench,
-)
+from server.commands.workbench import FAILED, Workbench, over_issues
 from storage.integrity import Integrity, LogVerified
 from storage.replay import Scope, count_issues
 
 
-def command(
-    workspace: WorkspaceSlug = None,
-    issue: IssueId = None,
-    database_url: DatabaseUrl = None,
-    data_dir: DataDir = None,
-) -> None:
+@over_issues
+async def command(bench: Workbench, scope: Scope) -> int:
     """Check that the log is dense and sound, that snapshots equal its fold and that rows equal their documents. Exits 1
     on any mismatch."""
-    run(_verify(scope_of(workspace, issue), database_url, data_dir))
-
-
-async def _verify(scope: Scope, database_url: str | None, data_dir: Path | None) -> int:
-    async with workbench(database_url, data_dir) as bench:
-        snapshots = 0
-        with Report(bench.console, "verify", await count_issues(bench.store, scope)) as report:
-            async for verified in Integrity(bench.store, bench.engine).run(scope):
-                if isinstance(verified, LogVerified):
-                    report.advance(issues=0, updates=verified.deltas, mismatches=verified.mismatches)
-                else:
-                    snapshots += verified.snapshots
-                    report.advance(issues=1, updates=0, mismatches=verified.mismatches)
-        print(
-            f"verified {report.updates:,} deltas, {snapshots:,} snapshots and {report.issues:,} issues"
-            f" in {report.seconds:.1f} s: {len(report.mismatches):,} mismatches"
-        )
-        return FAILED if report.mismatches else 0
+    snapshots = 0
+    with Report(bench.console, "verify", await count_issues(bench.store, scope)) as report:
+        async for verified in Integrity(bench.store, bench.engine).run(scope):
+            if isinstance(verified, LogVerified):
+                report.advance(issues=0, updates=verified.deltas, mismatches=verified.mismatches)
+            else:
+                snapshots += verified.snapshots
+                report.advance(issues=1, updates=0, mismatches=verified.mismatches)
+    print(
+        f"verified {report.updates:,} deltas, {snapshots:,} snapshots and {report.issues:,} issues"
+        f" in {report.seconds:.1f} s: {len(report.mismatches):,} mismatches"
+    )
+    return FAILED if report.mismatches else 0

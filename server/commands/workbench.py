@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +63,25 @@ def run(work: Coroutine[Any, Any, int]) -> NoReturn:
         Console(stderr=True).print(str(error), markup=False, style="red")
         code = FAILED
     raise typer.Exit(code)
+
+
+def over_issues(work: Callable[[Workbench, Scope], Coroutine[Any, Any, int]]) -> Callable[..., None]:
+    """Make a command of what goes through the issues of a store; `work` returns the exit code."""
+
+    def command(
+        workspace: WorkspaceSlug = None,
+        issue: IssueId = None,
+        database_url: DatabaseUrl = None,
+        data_dir: DataDir = None,
+    ) -> None:
+        async def done() -> int:
+            async with workbench(database_url, data_dir) as bench:
+                return await work(bench, scope_of(workspace, issue))
+
+        run(done())
+
+    command.__doc__ = work.__doc__
+    return command
 
 
 def scope_of(workspace: str | None, issue: UUID | None) -> Scope:

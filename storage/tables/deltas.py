@@ -62,13 +62,11 @@ WITH trimmed AS (
 SELECT count(*) AS rows, max(seq) AS floor FROM trimmed"""
 
 
-def append_arguments(batch: Sequence[NewDelta]) -> tuple[list[object], ...]:
+def append_arguments(batch: Sequence[NewDelta]) -> tuple[Sequence[object], ...]:
     """The columns of a batch, in the order `APPEND` takes them."""
-    rows = [
-        (d.workspace_id, d.issue_id, d.update, checksum(d.issue_id, d.update), d.actor_id, d.device_id, d.created_at)
-        for d in batch
-    ]
-    return tuple(list(column) for column in zip(*rows, strict=True))
+    workspaces, issues, updates, actors, devices, times = zip(*batch, strict=True)
+    checksums = list(map(checksum, issues, updates))
+    return workspaces, issues, updates, checksums, actors, devices, times
 
 
 def numbered(batch: Sequence[NewDelta], bumped: Iterable[Record]) -> list[int]:

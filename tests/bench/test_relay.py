@@ -28,6 +28,7 @@ def test_a_ratio_compares_runs_of_the_same_round(target: float, met: str) -> Non
         theirs=[result(100), result(10), result(10)],
         ceiling=[result(1_000)] * 3,
         disturbed=[1.0, 9.0, 9.0],
+        sync_ms=[0.2, 2.0, 2.0],
     )
     row = ratio_row(rounds)
     assert (row["ratio"], row["met"], row["case"]) == (3.0, met, "10×1 w8")

@@ -6,11 +6,10 @@ import base64
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from tests.js.toolchain import Script, running
-
-PATIENCE: Final = 20.0  # seconds a condition may take before the test fails
+from tests.js.watched import PATIENCE, Watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,33 +43,16 @@ class Replica:
         return text
 
 
-class Tab:
-    """One replica behind one y-websocket provider. Conditions are waited for, never slept for."""
-
-    def __init__(self, script: Script, name: str, client_id: int) -> None:
-        self._script = script
-        self.name = name
-        self.client_id = client_id
+class Tab(Watched):
+    """One replica behind one y-websocket provider; conditions are in client.mjs."""
 
     async def edit(self, *operations: dict[str, Any]) -> None:
         """Apply operations (content.mjs) in one transaction."""
         await self._call("edit", operations=operations)
 
-    async def append(self, text: str, root: str = "description") -> None:
-        """Write at the end of a text."""
-        await self.edit({"op": "append", "root": root, "text": text})
-
     async def set_field(self, key: str, value: object) -> None:
         """Set one key of root `fields`."""
         await self.edit({"op": "set", "root": "fields", "key": key, "value": value})
-
-    async def wait(self, until: str, *, deadline: float = PATIENCE, **condition: Any) -> None:
-        """Wait for a condition of client.mjs. Raises NodeFailed after `deadline` seconds."""
-        await self._call("wait", until=until, seconds=deadline, deadline=deadline + 5, **condition)
-
-    async def wait_contains(self, text: str, root: str = "description", *, deadline: float = PATIENCE) -> None:
-        """Wait until a text of this replica has `text` in it."""
-        await self.wait("contains", root=root, text=text, deadline=deadline)
 
     async def wait_closed(self, *codes: int, deadline: float = PATIENCE) -> None:
         """Wait until the server has closed a socket of this tab with one of `codes`."""
@@ -79,10 +61,6 @@ class Tab:
     async def wait_covers(self, other: Replica, *, deadline: float = PATIENCE) -> None:
         """Wait until this replica has all that `other` had inserted. A state vector does not tell of deletions."""
         await self.wait("covers", stateVector=base64.b64encode(other.state_vector).decode(), deadline=deadline)
-
-    async def show(self, name: str | None) -> None:
-        """Be present under `name`, or (None) no longer."""
-        await self._call("awareness", state=None if name is None else {"name": name})
 
     async def states(self) -> dict[int, Any]:
         """Presence as this replica sees it, by Yjs client id."""
@@ -119,10 +97,6 @@ class Tab:
         """Stop reading from the socket, or go on."""
         await self._call("deafen", deaf=deaf)
 
-    async def destroy(self) -> None:
-        """Close the tab; its replica is gone."""
-        await self._call("destroy")
-
     async def type(self, *, mark: str, milliseconds: int, seed: int) -> None:
         """Start typing words `{mark}{n} ` into the description at seeded places, online or not."""
         await self._call("type", mark=mark, milliseconds=milliseconds, seed=seed)
@@ -134,9 +108,6 @@ class Tab:
     async def hush(self) -> int:
         """Stop typing; returns how many words were typed."""
         return int(await self._call("hush"))
-
-    async def _call(self, command: str, **arguments: Any) -> Any:
-        return await self._script.call(command, peer=self.name, **arguments)
 
 
 class Browser:
@@ -152,7 +123,7 @@ class Browser:
         name = f"tab{self._opened}"
         opened = await self._script.call(
             "open",
-            peer=name,
+            replica=name,
             version=version,
             url=address.url,
             room=address.room,

@@ -6,6 +6,7 @@ import * as Hocuspocus3 from 'hocuspocus-provider-3'
 import * as Hocuspocus4 from 'hocuspocus-provider-4'
 import { edit, read } from './content.mjs'
 import { converse, fromBase64, toBase64 } from './dialogue.mjs'
+import { WATCHABLE, Watched, named, names } from './watched.mjs'
 
 const PROVIDERS = { 2: Hocuspocus2, 3: Hocuspocus3, 4: Hocuspocus4 }
 const QUICK = { delay: 100, minDelay: 50, maxDelay: 1000, jitter: false }
@@ -35,8 +36,9 @@ class Socket {
   }
 }
 
-class Replica {
+class Replica extends Watched {
   constructor ({ name, token, awareness = true, options = {} }, socket) {
+    super()
     this.doc = new Y.Doc()
     this.socket = socket
     this.token = token
@@ -46,7 +48,6 @@ class Replica {
     this.closes = []
     this.stateless = []
     this.counts = []
-    this.watchers = new Set()
     const { HocuspocusProvider } = PROVIDERS[socket.version]
     this.provider = new HocuspocusProvider({
       name,
@@ -77,27 +78,6 @@ class Replica {
     this.provider.attach?.() // 2.x attaches itself
   }
 
-  changed () {
-    for (const watcher of [...this.watchers]) watcher()
-  }
-
-  /** Resolves once `holds()` is true; the deadline is the caller's way of hearing that it never was. */
-  async until (holds, seconds) {
-    if (holds()) return
-    await new Promise((resolve, reject) => {
-      const settle = (finish) => {
-        clearTimeout(deadline)
-        this.watchers.delete(watcher)
-        finish()
-      }
-      const watcher = () => { if (holds()) settle(resolve) }
-      const deadline = setTimeout(
-        () => settle(() => reject(new Error(`condition not met in ${seconds} s: ${holds}`))), seconds * 1000
-      )
-      this.watchers.add(watcher)
-    })
-  }
-
   destroy () {
     this.provider.destroy()
     this.doc.destroy()
@@ -107,21 +87,8 @@ class Replica {
 const sockets = new Map()
 const replicas = new Map()
 
-const named = (map, name) => {
-  if (!map.has(name)) throw new Error(`nobody called ${name}`)
-  return map.get(name)
-}
-
-const covers = (doc, stateVector) => {
-  const mine = Y.decodeStateVector(Y.encodeStateVector(doc))
-  return [...Y.decodeStateVector(stateVector)].every(([client, clock]) => (mine.get(client) ?? 0) >= clock)
-}
-
-const states = (replica) => Object.fromEntries(replica.provider.awareness?.getStates() ?? [])
-const names = (replica) => Object.values(states(replica)).map((state) => state?.name)
-
 const CONDITIONS = {
-  synced: (replica) => () => replica.provider.synced,
+  ...WATCHABLE,
   saved: (replica) => () => replica.provider.synced && !replica.provider.hasUnsyncedChanges,
   unsynced: (replica, { count }) => () => replica.provider.unsyncedChanges === count,
   offline: (replica) => () => replica.socket.provider.status !== 'connected',
@@ -130,11 +97,7 @@ const CONDITIONS = {
   closed: (replica, { reason }) => () => replica.closes.includes(reason),
   stateless: (replica, { payload }) => () => replica.stateless.includes(payload),
   tokens: (replica, { count }) => () => replica.tokensGiven >= count,
-  connections: (replica, { count }) => () => replica.socket.connections >= count,
-  contains: (replica, { root, text }) => () => replica.doc.getText(root).toString().includes(text),
-  covers: (replica, { stateVector }) => () => covers(replica.doc, fromBase64(stateVector)),
-  present: (replica, { name }) => () => names(replica).includes(name),
-  absent: (replica, { name }) => () => !names(replica).includes(name)
+  connections: (replica, { count }) => () => replica.socket.connections >= count
 }
 
 converse({

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tests.js.browser import PATIENCE
 from tests.js.toolchain import Script, running
+from tests.js.watched import PATIENCE, Watched, appending
 
 VERSIONS: Final = (2, 3, 4)  # 2.15.3, 3.4.4, 4.8.0
 
@@ -49,26 +49,16 @@ class Wire:
     uncaught: list[str]
 
 
-class Replica:
-    """One document behind one provider. Conditions are waited for, never slept for."""
+class Replica(Watched):
+    """One document behind one provider; conditions are in hocuspocus.mjs."""
 
     def __init__(self, script: Script, name: str, client_id: int, address: str) -> None:
-        self._script = script
-        self._name = name
-        self.client_id = client_id
+        super().__init__(script, name, client_id)
         self.address = address
-
-    async def append(self, text: str, root: str = "description") -> None:
-        """Write at the end of a text."""
-        await self._call("edit", operations=[appending(text, root)])
 
     async def skip(self, text: str) -> None:
         """Write at the end of the description, and see that the provider never sends it by itself."""
         await self._call("skip", operations=[appending(text)])
-
-    async def show(self, name: str | None) -> None:
-        """Be present under `name`, or (None) no longer."""
-        await self._call("awareness", state=None if name is None else {"name": name})
 
     async def hold(self, token: str) -> None:
         """From now on this is its token; it is given when it is asked for."""
@@ -85,14 +75,6 @@ class Replica:
     async def kill_when_saved(self, text: str, pid: int) -> None:
         """Write, and kill -9 `pid` in the turn in which the provider says that it is saved."""
         await self._call("killWhenSaved", operations=[appending(text)], pid=pid, seconds=PATIENCE)
-
-    async def wait(self, until: str, *, deadline: float = PATIENCE, **condition: Any) -> None:
-        """Wait for a condition of hocuspocus.mjs. Raises NodeFailed after `deadline` seconds."""
-        await self._call("wait", until=until, seconds=deadline, deadline=deadline + 5, **condition)
-
-    async def wait_contains(self, text: str, root: str = "description") -> None:
-        """Wait until a text of this replica has `text` in it."""
-        await self.wait("contains", root=root, text=text)
 
     async def wait_covers(self, state_vector: bytes) -> None:
         """Wait until this replica has everything up to a state vector."""
@@ -114,13 +96,6 @@ class Replica:
             counts=seen["counts"],
             tokens_given=seen["tokensGiven"],
         )
-
-    async def destroy(self) -> None:
-        """`provider.destroy()`; the socket stays."""
-        await self._call("destroy")
-
-    async def _call(self, command: str, **arguments: Any) -> Any:
-        return await self._script.call(command, replica=self._name, **arguments)
 
 
 class Socket:
@@ -168,11 +143,6 @@ class Providers:
         name = f"socket{next(self._names)}"
         await self._script.call("socket", socket=name, version=version, url=url)
         return Socket(self._script, name, self._names)
-
-
-def appending(text: str, root: str = "description") -> dict[str, str]:
-    """The operation of content.mjs."""
-    return {"op": "append", "root": root, "text": text}
 
 
 @asynccontextmanager

@@ -40,3 +40,6 @@ class NoEngine:
 
     async def run(self, job: Any, *, key: object, deadline: float | None = None) -> Any:
         raise EngineUnavailable("not here")
+
+    async def run_all(self, jobs: Any, *, deadline: float | None = None) -> Any:
+        raise EngineUnavailable("not here")

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from pycrdt import Doc, Map, Text
 
-from crdt.jobs import Job
-from crdt.resident import Resident
 from crdt.sync import SyncStep1, SyncStep2, Update
 from server.dialects import y_websocket
 from server.dialects.y_websocket import AwarenessUpdate
@@ -27,28 +25,11 @@ from storage.appender import Appender
 from storage.engine import IssueKey
 from storage.memory import MemoryStore
 from storage.store import Store, Workspace
+from tests.inline_engine import InlineEngine
 from tests.simulation.time import VirtualClock
-
-Result = TypeVar("Result")
 
 DIALECT = Dialect(y_websocket.sync_step1, y_websocket.sync_step2, y_websocket.update, y_websocket.awareness)
 ISSUE = UUID(int=7)
-
-
-class InlineEngine:
-    """`storage.engine.Engine` here and now. `before` is awaited ahead of every job: latency, or a failure."""
-
-    def __init__(self) -> None:
-        self.jobs: list[str] = []
-        self.before: Callable[[IssueKey], Any] | None = None
-        self._resident = Resident(max_issues=100, max_bytes=1 << 28)
-
-    async def run(self, job: Job[Result], *, key: IssueKey, deadline: float | None = None) -> Result:
-        """See `Engine.run`."""
-        self.jobs.append(type(job).__name__)
-        if self.before is not None:
-            await self.before(key)
-        return job.run(self._resident)
 
 
 class Wire:

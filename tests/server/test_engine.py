@@ -25,6 +25,18 @@ VICTIM = IssueKey(1, UUID(int=1))
 NEIGHBOUR = IssueKey(1, UUID(int=2))
 UNGATED = [sys.executable, "-m", "tests.server.ungated_engine"]
 HONEST = [hostile.BASE, hostile.NEXT]
+ENDLESS = """
+import sys
+from crdt.wire import pack
+from server.engine_process import FRAME_HEADER, READY
+greeting = pack((READY,))
+sys.stdout.buffer.write(FRAME_HEADER.pack(len(greeting)) + greeting)
+sys.stdout.flush()
+sys.stdin.buffer.read(1)
+sys.stdout.buffer.write(FRAME_HEADER.pack(500_000_000))
+while True:
+    sys.stdout.buffer.write(bytes(65_536))
+"""
 
 
 def limits(*, processes: int = 1, deadline_seconds: float = 20.0, max_waiting: int = 16) -> EngineLimits:
@@ -210,17 +222,57 @@ async def test_a_cancelled_job_leaves_no_answer_for_the_next(start: Start) -> No
     assert await pool.run(Diff(hostile.BASE, b"\x00"), key=VICTIM)
 
 
-@pytest.mark.parametrize("turns_before", range(6))
-async def test_a_start_cancelled_at_any_turn_leaves_no_process(start: Start, turns_before: int) -> None:
-    pool = start(limits())
-    before = psutil.Process().children()
+async def test_a_process_killed_in_the_middle_of_a_long_answer_is_replaced(start: Start, watch: Watch) -> None:
+    pool = start(limits(), [sys.executable, "-c", ENDLESS])
+    for _ in range(2):
+        with pytest.raises(EngineFailed, match="deadline"):
+            await pool.run(Merge(HONEST), key=VICTIM, deadline=0.02)
+    assert watch.restarts == ["deadline"] * 2
+
+
+@pytest.mark.parametrize("turns_before", range(1, 6))
+async def test_a_start_whose_job_is_cancelled_is_the_next_ones(start: Start, turns_before: int) -> None:
+    pool, itself = start(limits()), psutil.Process()
+    others = set(itself.children())
     starting = asyncio.create_task(pool.run(Merge(HONEST), key=VICTIM))
     await turns(turns_before)
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
-    assert pool.pids() == []
-    assert psutil.Process().children() == before
+    [started] = set(itself.children()) - others
+    await pool.run(Merge(HONEST), key=VICTIM)
+    assert pool.pids() == [started.pid]
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+@pytest.mark.parametrize("turns_before", range(6))
+async def test_closed_at_any_turn_of_a_start_it_leaves_nothing(
+    start: Start, turns_before: int, is_cancelled: bool
+) -> None:
+    pool, itself = start(limits()), psutil.Process()
+    before = (itself.children(), itself.num_fds())
+    starting = asyncio.create_task(pool.run(Merge(HONEST), key=VICTIM))
+    await turns(turns_before)
+    if is_cancelled:
+        starting.cancel()
+    await pool.close()
+    assert (itself.children(), itself.num_fds()) == before
+    with pytest.raises(asyncio.CancelledError if is_cancelled else EngineUnavailable):
+        await starting
+
+
+async def test_closed_after_cancelled_jobs_it_leaves_nothing(start: Start) -> None:
+    pool, itself = start(limits(processes=2), UNGATED), psutil.Process()
+    before = (itself.children(), itself.num_fds())
+    await pool.warm()
+    hang = Merge(hostile.hostile(next(iter(hostile.HANGING.values()))))
+    jobs = [asyncio.create_task(pool.run(hang, key=IssueKey(1, UUID(int=number)))) for number in range(8)]
+    for _ in range(2):  # the second time, of those that run, while they wait for the end of their process
+        await turns(3)
+        for job in jobs:
+            job.cancel()
+    await pool.close()
+    assert (itself.children(), itself.num_fds()) == before
 
 
 async def test_an_engine_that_cannot_start_blames_no_issue(start: Start, watch: Watch) -> None:
@@ -305,3 +357,32 @@ async def eventually(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
         while not holds():
             await turn()
+
+
+async def test_jobs_sent_together_are_answered_each_for_itself(start: Start, watch: Watch) -> None:
+    pool = start(limits(processes=2))
+    jobs = {IssueKey(1, UUID(int=number)): Merge([text_update(str(number))] * 2) for number in range(80)}
+    answers = await pool.run_all(jobs)
+    assert {key: answer.update for key, answer in answers.items() if not isinstance(answer, Exception)} == {
+        key: text_update(str(key.issue_id.int)) for key in jobs
+    }
+    assert len(watch.jobs) < len(jobs) / 10
+
+
+async def test_a_refusal_among_jobs_sent_together_is_its_issues_alone(start: Start) -> None:
+    pool = start(limits())
+    answers = await pool.run_all({VICTIM: ProjectWhole("v", 1, [b"\x01"]), NEIGHBOUR: ProjectWhole("n", 1, HONEST)})
+    refused = answers[VICTIM]
+    assert isinstance(refused, Refused)
+    assert refused.reason == MALFORMED
+    assert not isinstance(answers[NEIGHBOUR], Exception)
+
+
+@pytest.mark.parametrize("update", hostile.KILLING.values(), ids=hostile.KILLING)
+async def test_a_killer_among_jobs_sent_together_is_found(start: Start, update: str) -> None:
+    pool = start(limits(), UNGATED)
+    answers = await pool.run_all({VICTIM: Merge(hostile.hostile(update)), NEIGHBOUR: Merge(HONEST)})
+    failure = answers[VICTIM]
+    assert isinstance(failure, EngineFailed)
+    assert failure.key == VICTIM
+    assert not isinstance(answers[NEIGHBOUR], Exception)

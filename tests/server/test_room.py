@@ -22,6 +22,7 @@ from server.session import Incomplete, Rejected, Session, Stored
 from storage.engine import EngineFailed, EngineUnavailable, IssueKey
 from storage.errors import StoreUnavailable
 from storage.memory import MemoryStore
+from tests.inline_engine import at_once
 from tests.server.house import ISSUE, House, Peer, house, settle
 from tests.simulation.time import in_virtual_time
 
@@ -556,7 +557,7 @@ async def test_a_big_document_is_merged_and_diffed_by_the_engine_and_stays_in_or
             await settle()
         release = asyncio.Event()
 
-        async def wait(key: IssueKey) -> None:
+        async def wait(job: str, key: IssueKey) -> None:
             await release.wait()
 
         node.engine.before = wait
@@ -571,7 +572,7 @@ async def test_a_big_document_is_merged_and_diffed_by_the_engine_and_stays_in_or
         release.set()
         await settle()
         assert slow.shows() == joiner.shows() == ana.shows()
-        assert node.engine.jobs.count("Merge") == 1
+        assert node.engine.ran.count("Merge") == 1
         ana.write("live")
         await settle()
         assert slow.shows() == joiner.shows() == ana.shows()
@@ -590,7 +591,7 @@ async def test_joiners_of_one_version_share_one_merge() -> None:
         await asyncio.gather(*(node.join(joiner) for joiner in joiners))
         await settle()
         assert all(joiner.shows() == ana.shows() for joiner in joiners)
-        assert node.engine.jobs == ["Merge"]
+        assert node.engine.ran == ["Merge"]
 
 
 @in_virtual_time
@@ -604,7 +605,7 @@ async def test_a_large_update_is_checked_by_the_engine_and_what_follows_waits_it
         ana.write(" small")
         await settle()
         assert bob.shows() == ana.shows()
-        assert "Check" in node.engine.jobs
+        assert "Check" in node.engine.ran
         assert [type(outcome) for outcome in ana.outcomes] == [Stored] * 3
         assert len(await node.store.page(node.workspace.id, 0, 10)) == 3
 
@@ -617,14 +618,14 @@ async def test_other_nodes_commits_wait_while_the_index_is_with_the_engine() -> 
         await here.join(ana)
         await there.join(bob)
 
-        async def meanwhile(key: IssueKey) -> None:
+        async def meanwhile(job: str, key: IssueKey) -> None:
             bob.write("theirs ")
             await asyncio.sleep(5)
 
         here.engine.before = meanwhile
         ana.write("x" * 500)
         await asyncio.sleep(10)
-        here.engine.before = None
+        here.engine.before = at_once
         await asyncio.sleep(10)
         ana.hear().write("!")
         await asyncio.sleep(10)
@@ -632,11 +633,11 @@ async def test_other_nodes_commits_wait_while_the_index_is_with_the_engine() -> 
         assert "theirs" in ana.shows()
 
 
-async def _failed(key: IssueKey) -> None:
+async def _failed(job: str, key: IssueKey) -> None:
     raise EngineFailed(key, "crashed")
 
 
-async def _unavailable(key: IssueKey) -> None:
+async def _unavailable(job: str, key: IssueKey) -> None:
     raise EngineUnavailable("full")
 
 

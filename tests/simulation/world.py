@@ -7,53 +7,24 @@ Postgres are simulated. A seed is a run: the same every time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 from uuid import UUID
 
 from crdt.document import Document
-from crdt.errors import Refused
 from crdt.issue import read
-from crdt.sync import SyncStep1, SyncStep2, Update
 from crdt.update import merge
-from server.dialects import y_websocket
-from server.hub import Hub, HubServices
-from server.limits import HubLimits, RelayLimits, RoomLimits
-from server.metrics import Metrics
-from server.permissions import Identity, Role
-from server.relay import LogRelay
-from server.room import Room
-from server.session import Outcome, Rejected, Session, Stored
-from storage.appender import Appender
-from storage.compactor import Compactor, CompactorLimits
 from storage.engine import EngineUnavailable, IssueKey
-from storage.errors import StoreError, StoreUnavailable
-from storage.projector import Projector, ProjectorLimits
-from storage.store import Workspace
-from tests.server.house import DIALECT, InlineEngine
+from storage.errors import StoreUnavailable
 from tests.simulation.client import Client
 from tests.simulation.network import Link
+from tests.simulation.node import BUFFERED, QUEUED, Node, Socket
 from tests.simulation.oracle import LawBroken, Oracle, WatchedStore
-from tests.simulation.time import VirtualClock, run_in_virtual_time
+from tests.simulation.time import run_in_virtual_time
 
 ISSUES = (UUID(int=1), UUID(int=2))
-BUFFERED = 3_000
-QUEUED = 20_000
-LIMITS = HubLimits(
-    idle_timeout=2.0,
-    load_timeout=5.0,
-    sweep_interval=1.0,
-    room=RoomLimits(
-        max_waiting_bytes=1_500,
-        max_buffered_bytes=BUFFERED,
-        behind_timeout=8.0,
-        max_inline_bytes=1_500,
-        max_inline_update_bytes=300,
-        overload_timeout=3.0,
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,135 +37,6 @@ class Outcomes:
     acked: int
     crashes: int
     metrics: Mapping[str, float]
-
-
-class Node:
-    """One server process. `crash` is `kill -9`."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self.metrics = Metrics()
-        store, clock, engine = world.store, VirtualClock(), InlineEngine()
-        engine.before = world.engine_trouble
-        self.appender = Appender(store, max_queued_bytes=QUEUED, max_batch_deltas=20, commit_timeout=2.0)
-        relay = LogRelay(store, RelayLimits(interval=0.25, page=20, timeout=3.0), self.metrics)
-        limits = CompactorLimits(tail_updates=30, idle_updates=5, interval_seconds=3.0, history_days=5 / 86_400)
-        compactor = Compactor(store, engine, limits, now=clock.now, random=Random(world.seed))
-        projector = Projector(store, engine, ProjectorLimits(page_deltas=20), now=clock.now, random=Random(world.seed))
-        services = HubServices(store, self.appender, engine, relay, clock, self.metrics, compactor.hint)
-        self.hub = Hub(services, LIMITS)
-        running: list[Coroutine[Any, Any, None]] = [
-            self.appender.run(),
-            relay.run(),
-            self.hub.run(),
-            compactor.run(),
-            projector.run(),
-        ]
-        self.tasks: list[asyncio.Task[None]] = [asyncio.create_task(work) for work in running]
-        self.links: dict[Link, None] = {}
-
-    async def crash(self) -> None:
-        """Everything in memory is gone at once, at whatever point it is."""
-        for link in list(self.links):
-            link.crash()
-        for task in (*self.tasks, *self.hub._tasks):
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-
-
-class Socket:
-    """The ends of one link: its client, and what the y-websocket door makes of the server's side."""
-
-    def __init__(self, world: World, node: Node, client: Client, link: Link) -> None:
-        self._world = world
-        self._node = node
-        self._client = client
-        self._link = link
-        identity = Identity(client.user, "main", Role.MEMBER)
-        self._session = Session(identity, self, DIALECT, client.name)
-        self._room: Room | None = None
-        self._is_gone = False
-        self._early: list[bytes] = []
-        node.links[link] = None
-
-    async def join(self, workspace: Workspace) -> None:
-        try:
-            room = await self._node.hub.join(workspace, self._client.issue, self._session)
-        except StoreError:
-            self._session.close(1013, "try again")
-            return
-        if self._is_gone:
-            self._node.hub.leave(room, self._session)
-            return
-        self._room = room
-        self._session.send(y_websocket.sync_step1(room.state_vector()))
-        for message in self._early:
-            self.server_hears(message)
-
-    # What the session sees: a connection on which an oracle reads along.
-
-    def send(self, frame: bytes) -> None:
-        match y_websocket.decode(frame):
-            case Update(update) | SyncStep2(update):
-                self._world.oracle.tell(self._client.issue, update, self._client.name)
-            case _:
-                pass
-        self._link.send(frame)
-
-    def buffered_bytes(self) -> int:
-        return self._link.buffered_bytes()
-
-    def close(self, code: int, reason: str) -> None:
-        self._world.oracle.note(f"close {self._client.name} {code}")
-        self._link.close(code, reason)
-
-    def pause_reading(self) -> None:
-        self._link.pause_reading()
-
-    def resume_reading(self) -> None:
-        self._link.resume_reading()
-
-    # What the link calls.
-
-    def server_hears(self, message: bytes) -> None:
-        if self._room is None:
-            self._early.append(message)
-            return
-        try:
-            event = y_websocket.decode(message)
-        except Refused as refused:
-            raise AssertionError(refused) from refused
-        match event:
-            case Update(update) | SyncStep2(update):
-                self._room.submit(self._session, update, lambda outcome: self._receipt(update, outcome))
-            case SyncStep1(state_vector):
-                self._room.answer(self._session, state_vector)
-            case _:
-                raise AssertionError(event)
-
-    def server_drained(self) -> None:
-        if self._room is not None:
-            self._room.drained(self._session)
-
-    def server_closed(self) -> None:
-        self._is_gone = self._session.is_closed = True
-        self._node.links.pop(self._link, None)
-        if self._room is not None:
-            self._node.hub.leave(self._room, self._session)
-        self._world.watch_bounds(self._link)
-
-    def client_hears(self, frame: bytes) -> None:
-        if self._client.link is self._link:
-            self._client.hears(frame)
-
-    def client_closed(self, code: int) -> None:
-        self._client.closed(self._link, code)
-
-    def _receipt(self, update: bytes, outcome: Outcome) -> None:
-        if isinstance(outcome, Rejected):
-            self._world.oracle.blame(f"an honest update of {self._client.name} was refused: {outcome.refused}")
-        if isinstance(outcome, Stored):
-            self._world.oracle.acknowledge(self._client.issue, update, self._client.name)
 
 
 class World:
@@ -216,7 +58,7 @@ class World:
         self.workspace = await self.store.create_workspace("main", "Main")
         self.store.fault = self._store_trouble
         for _ in range(2):
-            self.nodes.append(Node(self))
+            self.nodes.append(self._node())
         self.clients = [
             Client(self, f"client{number}", f"user{number // 2}", ISSUES[number % len(ISSUES)]) for number in range(6)
         ]
@@ -238,20 +80,14 @@ class World:
             return None
         node = self._random.choice(self.nodes)
         link = Link(self._random, BUFFERED // 2)
-        socket = Socket(self, node, client, link)
+        socket = Socket(self.oracle, node, client, link)
         link.ends = socket
         task = asyncio.get_running_loop().create_task(socket.join(self.workspace))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return link
 
-    def watch_bounds(self, link: Link) -> None:
-        """Law 7: a reader costs its bound and the frame that passed it."""
-        document = sum(len(row.update) for row in self.oracle.rows)
-        if link.largest_backlog > BUFFERED + 2 * max(link.largest_frame, 500) + document:
-            self.oracle.blame(f"{link.largest_backlog} bytes were queued for one reader")
-
-    async def engine_trouble(self, key: IssueKey) -> None:
+    async def _engine_trouble(self, job: str, key: IssueKey) -> None:
         """Latency, sometimes no engine at all."""
         await asyncio.sleep(self._random.choice((0.001, 0.01, 0.1)))
         if not self._is_calm and self._random.random() < 0.03:
@@ -305,8 +141,11 @@ class World:
             await node.crash()
             asyncio.get_running_loop().call_later(self._random.uniform(0.1, 3), self._restart)
 
+    def _node(self) -> Node:
+        return Node(self.store, self.seed, self._engine_trouble)
+
     def _restart(self) -> None:
-        self.nodes.append(Node(self))
+        self.nodes.append(self._node())
 
     async def _calm_down(self) -> None:
         """No more trouble: within a minute everything has to be everywhere."""

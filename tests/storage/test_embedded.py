@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -159,19 +159,22 @@ class TestLife:
 
 class TestCrashes:
     async def test_what_a_killed_server_left_running_is_adopted(self, made: Path) -> None:
-        # The test's process plays the second server; the first one starts Postgres and is killed.
-        code = (
-            "import asyncio, os, sys; from pathlib import Path; from storage.embedded import EmbeddedPostgres\n"
-            "asyncio.run(EmbeddedPostgres(Path(sys.argv[1])).start()); os.kill(os.getpid(), 9)"
-        )
-        first = await asyncio.create_subprocess_exec(sys.executable, "-c", code, str(made), cwd=ROOT)
-        assert await first.wait() == -signal.SIGKILL
+        await self.start_and_be_killed(made)
         second = EmbeddedPostgres(made)
         left = psutil.Process(await pid_of(second))
         await second.start()
         assert await pid_of(second) == left.pid
         await second.stop()
         until_gone(left)
+
+    async def start_and_be_killed(self, made: Path) -> None:
+        """What the first server does; the test's process plays the second."""
+        code = (
+            "import asyncio, os, sys; from pathlib import Path; from storage.embedded import EmbeddedPostgres\n"
+            "asyncio.run(EmbeddedPostgres(Path(sys.argv[1])).start()); os.kill(os.getpid(), 9)"
+        )
+        first = await asyncio.create_subprocess_exec(sys.executable, "-c", code, str(made), cwd=ROOT)
+        assert await first.wait() == -signal.SIGKILL
 
     async def test_it_recovers_from_its_own_kill(self, server: EmbeddedPostgres) -> None:
         await server.start()
@@ -182,17 +185,49 @@ class TestCrashes:
         await server.start()
         assert await value(server, "SELECT answer FROM kept") == 42
 
-    async def test_watched_it_is_started_again_when_it_dies(self, server: EmbeddedPostgres) -> None:
+    async def test_what_a_killed_one_left_is_no_obstacle_though_its_parent_has_not_looked(
+        self, made: Path, server: EmbeddedPostgres
+    ) -> None:
+        parent = EmbeddedPostgres(made, settings=UNSAFE_AND_FAST)
+        await parent.start()
+        pid = await pid_of(parent)
+        kill(pid)
         await server.start()
+        assert await pid_of(server) != pid
+        assert not parent.is_running
+
+    @pytest.mark.parametrize("tells", [True, False], ids=["the kernel tells", "the kernel does not tell"])
+    async def test_watched_it_is_started_again_when_it_dies(
+        self, server: EmbeddedPostgres, tells: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if not tells:
+            monkeypatch.delattr(os, "pidfd_open")
+        await server.start()
+        async with self.watched(server):
+            await self.see_a_death_and_a_start(server)
+
+    async def test_watched_an_adopted_one_is_started_again_too(self, made: Path, server: EmbeddedPostgres) -> None:
+        await self.start_and_be_killed(made)
+        await server.start()
+        async with self.watched(server):
+            await self.see_a_death_and_a_start(server)
+            await self.see_a_death_and_a_start(server)
+
+    @asynccontextmanager
+    async def watched(self, server: EmbeddedPostgres) -> AsyncIterator[None]:
         watch = asyncio.create_task(server.watch())
+        await asyncio.sleep(0)
+        yield
+        watch.cancel()
+        with suppress(asyncio.CancelledError):
+            await watch
+
+    async def see_a_death_and_a_start(self, server: EmbeddedPostgres) -> None:
         pid = await pid_of(server)
         kill(pid)
         async with asyncio.timeout(30):
             while await self.pid_or_none(server) in (None, pid):
                 pass
-        watch.cancel()
-        with suppress(asyncio.CancelledError):
-            await watch
 
     async def pid_or_none(self, server: EmbeddedPostgres) -> int | None:
         try:

@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,6 +22,7 @@ from storage.postgres import PostgresStore
 from storage.projector import Projector, ProjectorLimits
 from storage.replay import IssueReplayed, Replay, Scope, UnknownScope, count_issues
 from storage.store import NewDelta, Snapshot, Store
+from tests.conftest import execute
 from tests.crdt.logs import LOGS
 from tests.inline_engine import InlineEngine
 from tests.storage.authors import START, Author, typed
@@ -30,11 +30,6 @@ from tests.storage.authors import START, Author, typed
 ISSUE = UUID(int=1)
 OTHER = UUID(int=2)
 EVERYTHING = Scope()
-
-
-@pytest.fixture
-def engine() -> InlineEngine:
-    return InlineEngine()
 
 
 @pytest.fixture
@@ -154,14 +149,6 @@ async def test_an_issue_the_engine_cannot_read_is_a_mismatch_and_the_rest_goes_o
     assert whats([sick]) == [(0, "engine: crashed: signal SIGSEGV")]
     assert not sick.is_repaired
     assert whats([well]) == []
-
-
-async def execute(dsn: str, statement: str) -> None:
-    connection = await asyncpg.connect(dsn)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
 
 
 @pytest.mark.parametrize(

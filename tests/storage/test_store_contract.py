@@ -10,19 +10,10 @@ import pytest
 
 from crdt.issue import IssueContent
 from storage.errors import Trimmed, UnknownWorkspace
-from storage.memory import MemoryStore
 from storage.store import IssueExtent, ProjectedIssue, Store, StoredIssue
 from tests.storage.rows import ISSUE, NOON, OTHER_ISSUE, comment, new_delta, projected, snapshot
 
 UNKNOWN_WORKSPACE = 999
-
-
-@pytest.fixture(params=["memory", "postgres"])
-def twin(request: pytest.FixtureRequest) -> Store:
-    if request.param == "memory":
-        return MemoryStore()
-    store: Store = request.getfixturevalue("store")
-    return store
 
 
 @pytest.fixture
