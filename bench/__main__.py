@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -14,7 +15,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench import engines, gate, merging, opening, projection, relay
+from bench import engines, feeding, gate, merging, opening, projection, pushing, relay
 from bench.cores import Cores
 from bench.facts import facts
 from bench.plan import LoadFailed
@@ -31,6 +32,8 @@ class Section(StrEnum):
     """What can be measured by itself."""
 
     RELAY = "relay"
+    PUSH = "push"
+    FEED = "feed"
     MERGE = "merge"
     GATE = "gate"
     STORAGE = "storage"
@@ -40,6 +43,8 @@ class Section(StrEnum):
 
 MEASURES: dict[Section, Callable[[Cores, Scale], Iterator[Report]]] = {
     Section.RELAY: relay.measure,
+    Section.PUSH: pushing.measure,
+    Section.FEED: feeding.measure,
     Section.MERGE: merging.measure,
     Section.GATE: gate.measure,
     Section.STORAGE: opening.measure,
@@ -64,8 +69,10 @@ def main(
     console.print()
     reports: dict[str, list[Report]] = {}
     failed: dict[str, str] = {}
+    took: dict[str, float] = {}
     for section in sections or list(Section):
         found = reports.setdefault(section.value, [])
+        started = time.perf_counter()
         try:
             for report in MEASURES[section](cores, scale):
                 report.print(console)
@@ -74,6 +81,7 @@ def main(
             failed[section.value] = f"{type(error).__name__}: {error}"
             console.print(f"[bold red]{section.value} failed[/bold red] ", end="")
             console.print(f"{failed[section.value]}\n", markup=False)
+        took[section.value] = time.perf_counter() - started
     results.parent.mkdir(parents=True, exist_ok=True)
     results.write_text(
         json.dumps(
@@ -82,12 +90,14 @@ def main(
                 "quick": quick,
                 "facts": known,
                 "failed": failed,
+                "seconds": took,
                 "sections": {name: [report.as_json() for report in found] for name, found in reports.items()},
             },
             indent=1,
             ensure_ascii=False,
         )
     )
+    console.print(", ".join(f"{name} {seconds:.0f} s" for name, seconds in took.items()), style="dim", highlight=False)
     console.print(f"{results}")
     if failed:
         sys.exit(1)

@@ -14,17 +14,12 @@ from bench.cores import Cores, starting_on
 from bench.report import Report, Value
 from bench.scale import Scale
 from bench.servers import CHECKOUT, Server, ask, cli, syncline
-from bench.stock import query, stock
+from bench.stock import query, stock, until_projected
 from bench.visitors import Visit, visiting
 
 AT_ONCE = 16
-SETTLE_S_MAX = 60.0
-POLL_S = 0.1
 REPLAY_S_MAX = 300.0
 SIZES = "SELECT count(*) AS rows, sum(length(update)) AS bytes, pg_total_relation_size('deltas') AS size FROM deltas"
-BEHIND = """
-SELECT count(*) AS left FROM workspaces w
-WHERE w.head > coalesce((SELECT min(c.seq) FROM cursors c WHERE c.workspace_id = w.id), 0)"""
 
 
 def measure(cores: Cores, scale: Scale) -> Iterator[Report]:
@@ -37,10 +32,8 @@ def measure(cores: Cores, scale: Scale) -> Iterator[Report]:
             issues = asyncio.run(stock(dsn, scale.issues, scale.updates_per_issue))
             rows += _stored(dsn)
         with syncline(cores, data_dir) as server:
-            asyncio.run(_wait_until_projected(ask(*cli("database-url", data_dir))))
-            rows += _opened(server, issues, cores)
-        with syncline(cores, data_dir) as server:
-            rows += _memory(server, issues, cores, scale.connections)
+            asyncio.run(until_projected(ask(*cli("database-url", data_dir))))
+            rows += _opened(server, issues, cores, scale.connections)
             rows += _replayed(data_dir, cores, scale.issues * scale.updates_per_issue)
     yield Report(
         f"Storage: {scale.issues:,} issues of {scale.updates_per_issue:,} updates, one delta an update",
@@ -60,26 +53,21 @@ def _stored(dsn: str) -> list[dict[str, Value]]:
     ]
 
 
-def _opened(server: Server, issues: list[UUID], cores: Cores) -> list[dict[str, Value]]:
+def _opened(server: Server, issues: list[UUID], cores: Cores, connections: int) -> list[dict[str, Value]]:
+    """Open all issues, one of them often, all of them again, and see what each adds to the server's resident memory."""
     urls = [server.url(str(issue)) for issue in issues]
-    with visiting(Visit(urls, AT_ONCE, stay=False, core=cores.load)) as cold:
-        rows = [_row("cold opens", cold.opened / cold.seconds, "/s")]
-    with visiting(Visit(urls, AT_ONCE, stay=False, core=cores.load)) as warm:
-        rows.append(_row("the same again", warm.opened / warm.seconds, "/s"))
-    return rows
-
-
-def _memory(server: Server, issues: list[UUID], cores: Cores, connections: int) -> list[dict[str, Value]]:
-    """Open many issues once, then one of them often, and see what each adds to the server's resident memory."""
-    chosen = [server.url(str(issue)) for issue in issues[:connections]]
     before = server.process.memory_info().rss
-    with visiting(Visit(chosen, AT_ONCE, stay=True, core=cores.load)):
+    with visiting(Visit(urls, AT_ONCE, stay=True, core=cores.load)) as cold:
         opened = server.process.memory_info().rss
-        with visiting(Visit([chosen[0]] * connections, AT_ONCE, stay=True, core=cores.load)):
+        with visiting(Visit([urls[0]] * connections, AT_ONCE, stay=True, core=cores.load)):
             joined = server.process.memory_info().rss
+        with visiting(Visit(urls, AT_ONCE, stay=False, core=cores.load)) as warm:
+            pass
     connection = (joined - opened) / connections
-    issue = (opened - before) / len(chosen) - connection
+    issue = (opened - before) / len(issues) - connection
     return [
+        _row("cold opens", cold.opened / cold.seconds, "/s"),
+        _row("the same again", warm.opened / warm.seconds, "/s"),
         _row("RSS of the server, idle", before / 1e6, "MB"),
         _row("RSS a connection", connection / 1e3, "kB"),
         _row("RSS an open issue, without its connection", issue / 1e3, "kB"),
@@ -98,15 +86,6 @@ def _replayed(data_dir: Path, cores: Cores, updates: int) -> list[dict[str, Valu
         )
     seconds = time.perf_counter() - started
     return [_row("replay --from-log, its start included", updates / seconds, "updates/s")]
-
-
-async def _wait_until_projected(dsn: str) -> None:
-    """The readers of the log must not share the core with the opens. Raises TimeoutError."""
-    deadline = time.monotonic() + SETTLE_S_MAX
-    while (await query(dsn, BEHIND))[0]["left"]:
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"the log is not projected after {SETTLE_S_MAX:.0f} s")
-        await asyncio.sleep(POLL_S)
 
 
 def _row(what: str, value: float, unit: str) -> dict[str, Value]:

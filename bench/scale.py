@@ -11,15 +11,18 @@ class Scale:
 
     rounds: int = 3
     warmup_s: float = 0.7
-    relay_s: float = 3.0
-    patience_s: float = 10.0  # to wait for a quiet machine before a round of the relay
+    relay_s: float = 2.0
+    patience_s: float = 2.0  # to wait for a quiet machine before a round of the relay
     updates: int = 20_000  # of a made-up workload
     trace_transactions: int | None = None  # None: the whole recording
     gate_updates: int = 20_000
     issues: int = 400  # stored before a cold start
     updates_per_issue: int = 50
     connections: int = 500
-    projection_s: float = 15.0
+    projection_s: float = 8.0
+    push_s: float = 1.5
+    feed_issues: int = 10_000  # of the big workspace; the small one has a tenth
+    feed_changes: int = 500  # issues that change while a client is away
 
     @classmethod
     def quick(cls) -> Scale:
@@ -36,4 +39,7 @@ class Scale:
             updates_per_issue=20,
             connections=100,
             projection_s=4.0,
+            push_s=0.7,
+            feed_issues=2_000,
+            feed_changes=100,
         )

@@ -48,7 +48,7 @@ class Server:
 
     def processes(self) -> dict[str, list[int]]:
         """Process ids: the server itself, its engine processes, and the backends of its Postgres."""
-        engines = [child.pid for child in self.process.children(recursive=True) if child.name() != "postgres"]
+        engines = [child.pid for child in self.process.children(recursive=True) if not _is_postgres(child)]
         backends = [self.postgres, *self.postgres.children()] if self.postgres is not None else []
         return {"server": [self.process.pid], "engines": engines, "postgres": [one.pid for one in backends]}
 
@@ -132,6 +132,13 @@ def _running(
             yield process
         finally:
             _stop(process)
+
+
+def _is_postgres(process: psutil.Process) -> bool:
+    try:
+        return process.name() == "postgres"
+    except psutil.NoSuchProcess:
+        return True  # its workers come and go
 
 
 def _environment() -> dict[str, str]:

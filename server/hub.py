@@ -10,12 +10,10 @@ from uuid import UUID
 
 import structlog
 
-from crdt.errors import Refused
-from crdt.gate import fold
 from crdt.index import Index
-from crdt.jobs import Compact
 from server import close_codes
 from server.clock import Clock
+from server.cold_opens import ColdGround, ColdOpens, Opening
 from server.committed import Committed
 from server.ground import Ground
 from server.limits import HubLimits
@@ -24,11 +22,11 @@ from server.relay import LogRelay
 from server.room import Room
 from server.session import Session
 from storage.appender import Appender
-from storage.engine import Engine, EngineError, EngineFailed, IssueKey
-from storage.errors import Corrupt, StoreUnavailable
-from storage.store import Delta, Store, StoredIssue, Workspace
+from storage.engine import Engine, EngineFailed, IssueKey
+from storage.errors import StoreUnavailable
+from storage.store import Delta, Store, Workspace
 
-_FOLDS_A_TURN: Final = 64
+_SWEPT_A_TURN: Final = 500  # rooms; half a millisecond
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,35 +42,24 @@ class HubServices:
     on_idle: Callable[[IssueKey], None] = lambda key: None
 
 
-class _Opening:
-    """A load under way. `missed`: what the relay fed meanwhile · `over`: its room is here, or there is none."""
-
-    __slots__ = ("missed", "over", "task")
-
-    def __init__(self, task: asyncio.Task[Room]) -> None:
-        self.task = task
-        self.over = asyncio.Event()
-        self.missed: list[Delta] = []
-
-
 class Hub:
     """Rooms by issue. `run` must be running: it expires presence and drops what is idle."""
 
     def __init__(self, services: HubServices, limits: HubLimits) -> None:
         self._store = services.store
-        self._engine = services.engine
         self._relay = services.relay
         self._clock = services.clock
         self._metrics = services.metrics
         self._on_idle = services.on_idle
         self._limits = limits
         self._rooms: dict[IssueKey, Room] = {}
-        self._openings: dict[IssueKey, _Opening] = {}
+        self._openings: dict[IssueKey, Opening] = {}
         self._leaving: dict[IssueKey, Room] = {}  # closed with a commit in flight
         self._idle: dict[IssueKey, float] = {}  # since when; least recently used first
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()  # some room settled
         self._is_draining = False
+        self._loop = asyncio.get_running_loop()
         self._log = structlog.get_logger()
         self._ground = Ground(
             appender=services.appender,
@@ -86,6 +73,18 @@ class Hub:
             quarantine=self._quarantine,
             settled=self._settled,
             closed=self._closed,
+        )
+        self._cold_opens = ColdOpens(
+            ColdGround(
+                store=services.store,
+                engine=services.engine,
+                limits=limits,
+                follow=services.relay.follow,
+                spawn=self._spawn,
+                quarantine=self._quarantine,
+                opened=self._opened,
+                failed=self._failed,
+            )
         )
         services.relay.deliver_to(self._feed)
 
@@ -111,7 +110,9 @@ class Hub:
             if opening is None:
                 self._make_room(session)
                 opening = self._open(workspace, key)
-            await self._opened_by(opening, session)
+            waiter = self._loop.create_future()
+            opening.waiters.append(waiter)
+            await waiter  # its own: whoever gives up does not end the load of the others
 
     def leave(self, room: Room, session: Session) -> None:
         """A session has ended. Calling it again changes nothing."""
@@ -122,7 +123,7 @@ class Hub:
         while True:
             await asyncio.sleep(self._limits.sweep_interval)
             try:
-                self._sweep()
+                await self._sweep()
             except Exception:  # noqa: BLE001 -- a top loop: one bad sweep must not be the last
                 self._metrics.loop_failures.labels("hub sweep").inc()
                 self._log.exception("sweep failed")
@@ -130,8 +131,8 @@ class Hub:
     async def drain(self, reason: str, *, timeout: float) -> None:  # noqa: ASYNC109 -- what comes after it must happen
         """Let nobody in, commit what is here within `timeout` seconds, close every session with 1012."""
         self._is_draining = True
-        for opening in self._openings.values():
-            opening.task.cancel()
+        for opening in list(self._openings.values()):
+            self._end(opening, None)
         for room in self._rooms.values():
             room.seal()
         try:
@@ -157,14 +158,6 @@ class Hub:
             session.close(close_codes.RESTART, "server restart")
             raise StoreUnavailable("the server is shutting down")
 
-    async def _opened_by(self, opening: _Opening, session: Session) -> None:
-        """Wait for a load; whoever stops waiting does not end it for the others. Not for its task: that is done a
-        moment before its room is here, and who joined in that moment would find neither."""
-        await opening.over.wait()
-        if opening.task.cancelled():  # by `drain`
-            self._expect_open(session)
-        opening.task.result()
-
     def _enter(self, room: Room, session: Session) -> None:
         if room.session_count >= self._limits.room.max_sessions:
             session.close(close_codes.TRY_LATER, "too many sessions")
@@ -179,68 +172,39 @@ class Hub:
                 raise StoreUnavailable(f"{len(self._rooms)} issues are open already")
             self._evict(next(iter(self._idle)))
 
-    def _open(self, workspace: Workspace, key: IssueKey) -> _Opening:
-        task = asyncio.get_running_loop().create_task(self._load(workspace, key), name=f"open {key}")
-        opening = self._openings[key] = _Opening(task)
-        task.add_done_callback(lambda done: self._opened(key, opening, done))
+    def _open(self, workspace: Workspace, key: IssueKey) -> Opening:
+        deadline = self._loop.call_later(self._limits.load_timeout, self._lose_patience, key)
+        opening = self._openings[key] = Opening(workspace, key, self._clock.monotonic(), deadline)
+        if key not in self._leaving:  # else its last commit may still land: reading before it does would lose it
+            self._cold_opens.ask(opening)
         return opening
 
-    def _opened(self, key: IssueKey, opening: _Opening, task: asyncio.Task[Room]) -> None:
-        del self._openings[key]
-        opening.over.set()
-        if task.cancelled() or task.exception() is not None:
-            self._metrics.loads.labels("failed").inc()
+    def _lose_patience(self, key: IssueKey) -> None:
+        late = StoreUnavailable(f"{key} was not loaded within {self._limits.load_timeout:g} s")
+        self._failed(self._openings[key], late)
+
+    def _opened(self, opening: Opening, updates: Sequence[bytes], index: Index, seq: int) -> None:
+        if opening.is_over:
             return
-        room = task.result()
-        if self._is_draining:
-            room.seal()
-        self._metrics.loads.labels("opened").inc()
-        self._rooms[key] = room
-        self._metrics.rooms.set(len(self._rooms))
-        room.feed(opening.missed)
-        self._idle[key] = self._clock.monotonic()  # until somebody enters
-        self._changed.set()
-
-    async def _load(self, workspace: Workspace, key: IssueKey) -> Room:
-        started = self._clock.monotonic()
-        try:
-            async with asyncio.timeout(self._limits.load_timeout):
-                # An earlier room's last commit may still land: reading before it does would lose it.
-                while key in self._leaving:
-                    self._changed.clear()
-                    await self._changed.wait()
-                await self._relay.follow(workspace)
-                stored = await self._store.load(key.workspace_id, key.issue_id)
-        except TimeoutError:
-            raise StoreUnavailable(f"{key} was not loaded within {self._limits.load_timeout:g} s") from None
-        try:
-            updates, index = await self._understand(key, stored)
-        except Refused as refused:
-            raise Corrupt(f"{key}: {refused}") from None
+        key = opening.key
         committed = Committed(updates, dict(index.state_vector), self._limits.room.max_inline_bytes)
-        self._metrics.load_seconds.observe(self._clock.monotonic() - started)
-        return Room(key, index, committed, stored.seq, self._ground)
+        room = Room(key, index, committed, seq, self._ground)
+        self._rooms[key] = room
+        self._idle[key] = now = self._clock.monotonic()  # until somebody enters
+        self._metrics.rooms.set(len(self._rooms))
+        self._metrics.loads.labels("opened").inc()
+        self._metrics.load_seconds.observe(now - opening.started)
+        self._end(opening, None)
+        room.feed(opening.missed)
 
-    async def _understand(self, key: IssueKey, stored: StoredIssue) -> tuple[Sequence[bytes], Index]:
-        """The updates and the index of what was stored; a long tail is folded by an engine."""
-        snapshot = stored.snapshot
-        if sum(len(delta.update) for delta in stored.tail) > self._limits.room.max_inline_bytes:
-            tail = [(delta.update, delta.actor_id) for delta in stored.tail]
-            job = Compact(snapshot.state if snapshot else None, snapshot.index if snapshot else None, tail)
-            try:
-                compacted = await self._engine.run(job, key=key, deadline=self._limits.room.engine_timeout)
-            except EngineError as error:
-                if isinstance(error, EngineFailed):
-                    self._quarantine(error)
-                self._log.warning("tail folded on the loop", issue=str(key.issue_id), reason=str(error))
-            else:
-                return [compacted.state], Index.decode(compacted.index)
-        index = Index.decode(snapshot.index) if snapshot else Index()
-        for number, delta in enumerate(stored.tail, start=1):
-            fold(index, delta.update, delta.actor_id)
-            if number % _FOLDS_A_TURN == 0:
-                await asyncio.sleep(0)
-        return stored.updates, index
+    def _failed(self, opening: Opening, error: Exception) -> None:
+        if not opening.is_over:
+            self._metrics.loads.labels("failed").inc()
+            self._end(opening, error)
+
+    def _end(self, opening: Opening, error: Exception | None) -> None:
+        del self._openings[opening.key]
+        opening.end(error)
 
     # What rooms and the relay tell.
 
@@ -259,11 +223,15 @@ class Hub:
         self._changed.set()
         room = self._rooms.get(key)
         if room is not None:
-            if room.is_idle and key not in self._idle:
+            if room.is_idle:
+                self._idle.pop(key, None)
                 self._idle[key] = self._clock.monotonic()
-                self._on_idle(key)
+                if not room.session_count:
+                    self._on_idle(key)
         elif key in self._leaving and self._leaving[key].is_settled:
             del self._leaving[key]
+            if key in self._openings:
+                self._cold_opens.ask(self._openings[key])
 
     def _closed(self, key: IssueKey) -> None:
         room = self._rooms.pop(key)
@@ -283,7 +251,7 @@ class Hub:
         await self._store.quarantine(key.workspace_id, key.issue_id, failure.reason)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+        task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
@@ -295,11 +263,14 @@ class Hub:
 
     # Sweeping.
 
-    def _sweep(self) -> None:
-        now = self._clock.monotonic()
-        for room in self.rooms:
+    async def _sweep(self) -> None:
+        resident_bytes = 0
+        for number, room in enumerate(self.rooms, start=1):
             room.expire_presence()
-        resident_bytes = sum(room.size_bytes for room in self._rooms.values())
+            resident_bytes += room.size_bytes
+            if number % _SWEPT_A_TURN == 0:
+                await asyncio.sleep(0)
+        now = self._clock.monotonic()
         for key, since in list(self._idle.items()):
             if now - since < self._limits.idle_timeout and resident_bytes <= self._limits.max_resident_bytes:
                 break

@@ -78,7 +78,7 @@ class Room:
     @property
     def is_idle(self) -> bool:
         """Whether the room could be dropped and nobody would notice."""
-        return not self._feeder.sessions and self.is_settled
+        return all(session.is_lingering for session in self._feeder.sessions) and self.is_settled
 
     # What sessions and doors call.
 

@@ -75,6 +75,7 @@ class Session:
         "identity",
         "is_closed",
         "is_dismissed",
+        "is_lingering",
         "lacks_presence",
         "may_edit",
         "name",
@@ -90,6 +91,7 @@ class Session:
         self.lacks_presence = False
         self.is_closed = False
         self.is_dismissed = False  # nothing it sent is taken in any more
+        self.is_lingering = False  # has nothing to do here but may in a moment: its room may be dropped
 
     def renew(self, identity: Identity) -> None:
         """The same user with another token: from now on what that one allows."""

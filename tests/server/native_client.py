@@ -28,8 +28,7 @@ from crdt.native import (
 )
 from crdt.native_codec import decode_server, encode
 from crdt.native_entries import Entry, read_entries
-from server.doors.native.door import NativeDoor
-from server.websocket import Handshake, Peer
+from server.websocket import Door, Handshake, Peer
 from tests.server.house import Wire
 
 SomeFrame = TypeVar("SomeFrame", bound=ServerFrame)
@@ -59,9 +58,7 @@ class Socket(Wire):
 class NativeClient:
     """One replica of a workspace. What it knows outlives its sockets."""
 
-    def __init__(
-        self, door: Callable[[], NativeDoor], user: str = "ana", number: int = 1, mode: str = "updates"
-    ) -> None:
+    def __init__(self, door: Callable[[], Door], user: str = "ana", number: int = 1, mode: str = "updates") -> None:
         self.door = door
         self.user = user
         self.number = number

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from server import auth
-from server.cli import application
 from server.config import Settings, flag_name
 from server.permissions import Role
+from server.program import application
 
 ROOT = Path(__file__).parents[2]
 

@@ -229,7 +229,7 @@ async def test_who_was_denied_may_try_again_with_a_better_token() -> None:
 
 async def test_an_empty_issue_is_never_served_in_place_of_one_that_cannot_be_read() -> None:
     async with world() as node:
-        node.broken.add("load")
+        node.broken.add("load_many")
         client = node.connect()
         client.say(auth("ana"), STEP_1, y_websocket.update(setting()))
         await client.hears(READ_WRITE)
@@ -342,12 +342,12 @@ async def test_a_failed_commit_costs_nobody_anything_but_time() -> None:
 
 async def test_one_issue_that_cannot_be_opened_does_not_keep_the_others_closed() -> None:
     async with world() as node:
-        node.hold["load"] = asyncio.Event()
+        node.hold["load_many"] = asyncio.Event()
         client = node.connect()
         client.say(auth("ana"), STEP_1)
         await client.hears(READ_WRITE)
         await node.is_held.wait()
-        held = node.hold.pop("load")
+        held = node.hold.pop("load_many")
         await client.enter(to=OTHER)
         held.set()
         await client.hears(STEP_1, STEP_2)
@@ -414,11 +414,11 @@ async def test_presence_is_echoed_and_so_is_its_end() -> None:
 async def test_a_socket_that_is_gone_leaves_nothing_behind() -> None:
     async with world() as node:
         client = await node.entered()
-        node.hold["load"] = asyncio.Event()
+        node.hold["load_many"] = asyncio.Event()
         client.say(auth("ana"), to=OTHER)
         client.say(STEP_1, to=THIRD)
         client.peer.closed(close_codes.ABNORMAL)
-        node.hold["load"].set()
+        node.hold["load_many"].set()
         assert not node.door.peers
         assert [session for room in node.hub.rooms for session in room.sessions] == []
 
@@ -557,12 +557,12 @@ async def test_one_document_too_many_is_denied() -> None:
 
 async def test_more_than_may_wait_for_an_issue_is_asked_for_once_it_is_open() -> None:
     async with world(max_waiting_messages=2) as node:
-        node.hold["load"] = asyncio.Event()
+        node.hold["load_many"] = asyncio.Event()
         client = node.connect()
         client.say(auth("ana"))
         await client.hears(READ_WRITE)
         client.say(*(y_websocket.update(setting(clock=clock)) for clock in range(4)))
-        node.hold["load"].set()
+        node.hold["load_many"].set()
         await client.hears(STEP_1, STEP_2)
         everything = merge([setting(clock=clock) for clock in range(4)])
         client.say(y_websocket.sync_step2(everything))

@@ -7,7 +7,9 @@ from uuid import UUID
 
 import pytest
 
+from crdt.native import Nack, Welcome
 from server import close_codes
+from server.doors.native.limits import NativeLimits
 from server.limits import HubLimits, RoomLimits
 from server.session import Stored
 from storage.engine import IssueKey
@@ -15,6 +17,7 @@ from storage.errors import Corrupt, StoreUnavailable
 from storage.memory import MemoryStore
 from storage.store import Snapshot
 from tests.server.house import ISSUE, Peer, house, settle, start_house
+from tests.server.native_house import native_house
 from tests.simulation.time import START, in_virtual_time
 
 
@@ -50,7 +53,7 @@ async def test_fifty_joins_during_a_slow_load_share_it() -> None:
     store = MemoryStore()
     await _filled(store)
     async with house(store=store) as node:
-        fault = store.fault = Fault("load")
+        fault = store.fault = Fault("load_many")
         peers = [Peer(f"user{number}", client=number + 1) for number in range(50)]
         joins = [asyncio.create_task(node.join(peer)) for peer in peers]
         await settle()
@@ -79,7 +82,7 @@ async def test_a_failed_load_fails_the_join_and_is_not_remembered() -> None:
     store = MemoryStore()
     await _filled(store)
     async with house(store=store) as node:
-        fault = store.fault = Fault("load", failure=StoreUnavailable("gone"))
+        fault = store.fault = Fault("load_many", failure=StoreUnavailable("gone"))
         fault.release.set()
         ana = Peer("ana", client=1)
         with pytest.raises(StoreUnavailable):
@@ -94,7 +97,7 @@ async def test_a_failed_load_fails_the_join_and_is_not_remembered() -> None:
 async def test_a_load_that_hangs_fails_the_join() -> None:
     store = MemoryStore()
     async with house(HubLimits(load_timeout=3), store=store) as node:
-        store.fault = Fault("load")
+        store.fault = Fault("load_many")
         with pytest.raises(StoreUnavailable):
             await node.join(Peer())
 
@@ -105,7 +108,7 @@ async def test_a_joiner_that_gives_up_does_not_end_the_load_of_the_others() -> N
     store = MemoryStore()
     await _filled(store)
     async with house(store=store) as node:
-        fault = store.fault = Fault("load")
+        fault = store.fault = Fault("load_many")
         hasty, patient = Peer("ana", client=1), Peer("bob", client=2)
         first = asyncio.create_task(node.join(hasty))
         second = asyncio.create_task(node.join(patient))
@@ -209,6 +212,53 @@ async def test_the_least_recently_used_idle_room_makes_room() -> None:
 
 
 @in_virtual_time
+async def test_a_room_whose_sessions_only_linger_makes_room() -> None:
+    async with house(HubLimits(max_rooms=2, idle_timeout=1_000)) as node:
+        staying, lingering, busy = Peer(client=1), Peer(client=2), Peer(client=3)
+        for number, peer in enumerate((staying, lingering), start=1):
+            await node.join(peer, issue=UUID(int=number))
+        lingering.session.is_lingering = True
+        lingering.write("hello")
+        await settle()
+        await node.join(busy, issue=UUID(int=3))
+        assert [room.key.issue_id.int for room in node.hub.rooms] == [1, 3]
+        assert lingering.outcomes == [Stored(1)]
+        assert lingering.wire.close_code() == close_codes.RESTART
+        assert node.idle == []  # the compactor hears of issues that nobody is in
+
+
+@in_virtual_time
+async def test_a_session_that_has_something_to_do_again_keeps_its_room() -> None:
+    async with house(HubLimits(max_rooms=1, idle_timeout=1_000)) as node:
+        ana, bob = Peer(client=1), Peer(client=2)
+        room = await node.join(ana)
+        ana.session.is_lingering = True
+        ana.write("hello")
+        await settle()
+        ana.session.is_lingering = False
+        with pytest.raises(StoreUnavailable):
+            await node.join(bob, issue=UUID(int=3))
+        assert node.hub.rooms == [room]
+
+
+@in_virtual_time
+async def test_a_push_of_more_issues_than_may_be_open_goes_through() -> None:
+    """Each is open for a moment: those that were answered make room for those that come."""
+    async with native_house(NativeLimits(push_entries=20), hub_limits=HubLimits(max_rooms=30)) as node:
+        ana = node.client()
+        ana.connect()
+        await ana.until(Welcome)
+        for window in range(20):
+            for number in range(20):
+                ana.write(UUID(int=1 + 20 * window + number), "new")
+            await settle()
+            ana.hear()
+        assert len(ana.acked) == 400
+        assert not [frame for frame in ana.heard if isinstance(frame, Nack)]
+        assert len(node.house.hub.rooms) <= 30
+
+
+@in_virtual_time
 async def test_idle_rooms_above_the_bytes_bound_are_dropped() -> None:
     async with house(HubLimits(max_resident_bytes=3_000, idle_timeout=1_000)) as node:
         for number in (1, 2, 3):
@@ -277,7 +327,7 @@ async def test_drain_ends_in_time_even_when_the_store_hangs() -> None:
 async def test_joins_under_way_are_turned_away_by_a_drain() -> None:
     store = MemoryStore()
     async with house(store=store) as node:
-        store.fault = Fault("load")
+        store.fault = Fault("load_many")
         ana = Peer()
         join = asyncio.create_task(node.join(ana))
         await settle()
@@ -325,7 +375,7 @@ async def test_a_long_tail_is_folded_by_the_engine() -> None:
         await node.join(bob)
         await settle()
         assert bob.shows() == ana.shows()
-        assert node.engine.jobs[0] == "Compact"
+        assert node.engine.ran[0] == "Compact"
         bob.write("!")
         await settle()
         assert bob.outcomes == [Stored(51)]

@@ -170,21 +170,21 @@ async def test_what_is_committed_elsewhere_during_a_load_is_not_missed() -> None
         await settle()
 
         async def slow_answer(moment: str, operation: str) -> None:
-            if operation == "load":
+            if operation == "load_many":
                 await asyncio.sleep(0)
 
         class Late(MemoryStore):
             """Answers a load long after it was read."""
 
-        load = store.load
+        load_many = store.load_many
 
-        async def late_load(workspace_id: int, issue_id: UUID) -> object:
-            stored = await load(workspace_id, issue_id)
+        async def late_load(workspace_id: int, issue_ids: Sequence[UUID]) -> object:
+            stored = await load_many(workspace_id, issue_ids)
             bob.write("second")
             await asyncio.sleep(3)
             return stored
 
-        store.load = late_load  # type: ignore[method-assign,assignment]
+        store.load_many = late_load  # type: ignore[method-assign,assignment]
         store.fault = slow_answer
         await here.join(ana)
         await asyncio.sleep(1)

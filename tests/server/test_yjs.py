@@ -152,13 +152,13 @@ async def test_an_edit_is_told_only_after_its_commit() -> None:
 
 async def test_messages_that_arrive_before_the_issue_is_open_are_heard_in_order() -> None:
     async with world() as node:
-        node.hold["load"] = asyncio.Event()
+        node.hold["load_many"] = asyncio.Event()
         client, other = node.connect("ana"), node.connect("ben")
         other.say(EMPTY_STEP_1)
         client.say(EMPTY_STEP_1)
         client.say(y_websocket.update(TYPING))
         client.say(y_websocket.awareness(PRESENCE))
-        node.hold["load"].set()
+        node.hold["load_many"].set()
         assert isinstance(await client.hear(), SyncStep1)
         assert await client.hear() == SyncStep2(updates.EMPTY_UPDATE)
         awaited = {SyncStep1, SyncStep2, Update, AwarenessUpdate}
@@ -168,7 +168,7 @@ async def test_messages_that_arrive_before_the_issue_is_open_are_heard_in_order(
 
 async def test_what_waits_for_the_issue_is_bounded() -> None:
     async with world(max_waiting_messages=4) as node:
-        node.hold["load"] = asyncio.Event()
+        node.hold["load_many"] = asyncio.Event()
         client = node.connect()
         for _ in range(3):
             client.say(EMPTY_STEP_1)
@@ -176,26 +176,26 @@ async def test_what_waits_for_the_issue_is_bounded() -> None:
         for _ in range(2):
             client.say(EMPTY_STEP_1)
         assert await client.close_code() == close_codes.TRY_LATER
-        node.hold["load"].set()
+        node.hold["load_many"].set()
 
 
 async def test_reading_goes_on_when_the_issue_is_open() -> None:
     async with world(max_waiting_bytes=100) as node:
-        node.hold["load"] = asyncio.Event()
+        node.hold["load_many"] = asyncio.Event()
         client = node.connect()
         client.say(y_websocket.update(bytes(60)))
         assert client.connection.is_paused
-        node.hold["load"].set()
+        node.hold["load_many"].set()
         await client.hear()
         assert not client.connection.is_paused
 
 
 async def test_a_client_that_leaves_while_the_issue_opens_leaves_nothing_behind() -> None:
     async with world() as node:
-        node.hold["load"] = asyncio.Event()
+        node.hold["load_many"] = asyncio.Event()
         leaver, stayer = node.connect("ana"), node.connect("ben")
         leaver.peer.closed(close_codes.ABNORMAL)
-        node.hold["load"].set()
+        node.hold["load_many"].set()
         await stayer.hear()
         (room,) = node.hub.rooms
         assert [session.identity.user_id for session in room.sessions] == ["ben"]
@@ -295,7 +295,7 @@ async def test_a_quiet_client_hears_a_keep_alive_unless_it_is_not_reading() -> N
         stuck.peer.closed(close_codes.NORMAL)
 
 
-@pytest.mark.parametrize("operation", ["workspace", "load"])
+@pytest.mark.parametrize("operation", ["workspace", "load_many"])
 async def test_a_store_that_is_away_means_come_back_and_never_an_empty_issue(operation: str) -> None:
     async with world() as node:
         node.broken.add(operation)

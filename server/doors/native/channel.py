@@ -213,6 +213,7 @@ class Channel:
         if self._was_open:  # its presence must not outstay it
             self.leave()
         else:
+            self._session.is_lingering = True
             self._lingering = self._loop.call_later(self._ground.limits.linger_seconds, self.leave)
 
     def _want(self, room: Room) -> None:
@@ -223,6 +224,7 @@ class Channel:
             self._ground.pushes.want(self.issue, room.state_vector())
 
     def _stay(self) -> None:
+        self._session.is_lingering = False
         if self._lingering is not None:
             self._lingering.cancel()
             self._lingering = None
