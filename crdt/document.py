@@ -6,11 +6,15 @@ every check; whoever holds a `Document` must be able to die of it.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
 
 from pycrdt import Array, Doc, Map, Text
 
-from crdt.update import decode_state_vector
+from crdt.update import EMPTY_UPDATE, decode_state_vector
+
+# Gives a root by name and `type`, as `pycrdt.Doc.get` does.
+Roots: TypeAlias = Callable[..., Any]
 
 # What a read of one poisoned value was seen to raise; the other values of that map are fine.
 _READ_ERRORS: Final = (ValueError, KeyError, TypeError, RuntimeError, AttributeError, AssertionError, OverflowError)
@@ -73,19 +77,31 @@ class Document:
 
     __slots__ = ("_doc",)
 
-    def __init__(self) -> None:
-        self._doc: Doc[Any] = Doc()
+    def __init__(self, client_id: int | None = None) -> None:
+        self._doc: Doc[Any] = Doc(client_id=client_id)
 
     @classmethod
-    def load(cls, update: bytes) -> Document:
-        """A document that holds one update. Raises ValueError or RuntimeError when the engine refuses the bytes."""
-        document = cls()
+    def load(cls, update: bytes, client_id: int | None = None) -> Document:
+        """A document that holds one update, and writes with `client_id` if it is written to. Raises ValueError or
+        RuntimeError when the engine refuses the bytes."""
+        document = cls(client_id)
         document.apply(update)
         return document
 
     def apply(self, update: bytes) -> None:
         """Merge one update in. After a RuntimeError part of it may be in: drop the document."""
         self._doc.apply_update(update)
+
+    def edit(self, write: Callable[[Roots], None]) -> bytes:
+        """Run `write` in one transaction and return its update, EMPTY_UPDATE when it changes nothing."""
+        made: list[bytes] = []
+        watching = self._doc.observe(lambda event: made.append(event.update))
+        try:
+            with self._doc.transaction():
+                write(self._doc.get)
+        finally:
+            self._doc.unobserve(watching)  # an observed document is never freed
+        return made[0] if made else EMPTY_UPDATE
 
     def state_vector(self) -> dict[int, int]:
         """Client → clock, of what is integrated."""

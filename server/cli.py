@@ -2,166 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
-import os
 import sys
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Annotated
-
-import typer
-from pydantic.fields import FieldInfo
-from rich.console import Console
-
-from server import auth, config, logs
-from server.app import Ready, serve
-from server.commands import register
-from server.config import BadSettings, Settings
-from server.listener import AddressUnavailable
-from server.opening import database_url
-from server.permissions import Identity, Role
-from storage.data_directory import DirectoryInUse
-from storage.database import redacted
-from storage.errors import StoreError
-
-NAME = "syncline"
-EXIT_FAILED = 1
-EXIT_MISUSED = 2
-
-DataDir = Annotated[Path | None, typer.Option(help=Settings.model_fields["data_dir"].description)]
-
-
-def application() -> typer.Typer:
-    """All commands."""
-    app = typer.Typer(
-        name=NAME,
-        help="A CRDT replication server for issue tracking.",
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-    )
-    app.command("serve")(_serve_command())
-    app.command("token")(token)
-    app.command("database-url")(print_database_url)
-    register(app)
-    app.add_typer(_issues(), name="issues")
-    return app
-
-
-def _issues() -> typer.Typer:
-    """The client's commands: they know nothing of the server, and start nothing of it."""
-    from syncline.commands import application as issues
-
-    return issues()
 
 
 def main() -> None:
-    """Entry point. What goes wrong for a known reason ends in one line, not in a traceback."""
-    try:
-        application()(prog_name=NAME)
-    except (BadSettings, AddressUnavailable, DirectoryInUse, ValueError) as error:
-        _complain(str(error))
-        sys.exit(EXIT_MISUSED)
-    except (StoreError, OSError) as error:
-        _complain(str(error))
-        sys.exit(EXIT_FAILED)
+    """Entry point. Who works on issues does not wait until everything the server is made of is loaded."""
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["issues"]:
+        from syncline.commands import main as issues
 
+        issues(arguments[1:])
+    else:
+        from server.program import main as program
 
-def token(
-    user: Annotated[str, typer.Option(help="whom the token names")],
-    workspace: Annotated[str, typer.Option(help="slug of the workspace it opens")] = "main",
-    role: Annotated[Role, typer.Option(help="what it allows there")] = Role.MEMBER,
-    days: Annotated[float, typer.Option(min=0.001, max=3650, help="how long it is good")] = 30,
-    data_dir: DataDir = None,
-    token_key: Annotated[str | None, typer.Option(help=Settings.model_fields["token_key"].description)] = None,
-) -> None:
-    """Print a signed token."""
-    settings = config.load({"data_dir": _text(data_dir), "token_key": token_key}, os.environ)
-    now = datetime.now(UTC)
-    identity = Identity(user, workspace, role, expires_at=now + timedelta(days=days))
-    print(auth.issue(auth.key_of(settings), identity, now))
-
-
-def print_database_url(data_dir: DataDir = None) -> None:
-    """Print the DSN, for `psql "$(syncline database-url)"`."""
-    print(database_url(config.load({"data_dir": _text(data_dir)}, os.environ)))
-
-
-def _serve_command() -> Callable[..., None]:
-    """`serve`, with one flag for each setting."""
-
-    def command(**flags: str | None) -> None:
-        """Run the server until Ctrl-C."""
-        settings = config.load(flags, os.environ)
-        logs.configure(settings.log_level, settings.log_format)
-        with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
-            runner.run(serve(settings, _announce))
-
-    parameters = [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=None,
-            annotation=Annotated[
-                str | None,
-                typer.Option(
-                    config.flag_name(name),
-                    help=_help(field),
-                    metavar="VALUE",
-                    show_default=False,
-                ),
-            ],
-        )
-        for name, field in Settings.model_fields.items()
-    ]
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {}
-    return command
-
-
-def _help(field: FieldInfo) -> str:
-    default = config.shown_default(field)
-    return f"{field.description} [{default}]" if default else str(field.description)
-
-
-def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    if settings.event_loop == "asyncio":
-        return None
-    try:
-        import uvloop  # only where it is wanted: it does not exist for every platform
-    except ImportError:
-        if settings.event_loop == "uvloop":
-            raise BadSettings("uvloop is not installed; choose --event-loop asyncio") from None
-        return None
-    return uvloop.new_event_loop
-
-
-def _announce(ready: Ready) -> None:
-    """What a person needs, on stdout; the log goes to stderr."""
-    console = Console(highlight=False, soft_wrap=True)
-    host = f"[{ready.host}]" if ":" in ready.host else ready.host
-    address = f"{host}:{ready.port}"
-    for name, value in (
-        ("Syncline", f"http://{address}"),
-        ("token", ready.token),
-        ("y-websocket", f"ws://{address}/yjs/{ready.workspace}    room: an issue's UUID, params: {{ token }}"),
-        ("database", redacted(ready.database_url)),
-    ):
-        console.print(f"{name:>12}  ", style="bold", end="", markup=False)
-        console.print(value, markup=False)
-    console.print(f"{'':>12}  Ctrl-C stops it", style="dim", markup=False)
-
-
-def _complain(message: str) -> None:
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print("syncline: ", style="bold red", end="", markup=False)
-    console.print(message, markup=False)
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
+        program(arguments)
 
 
 if __name__ == "__main__":

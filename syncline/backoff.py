@@ -24,3 +24,7 @@ class Backoff:
     def reset(self) -> None:
         """It worked."""
         self._failures = 0
+
+    def fresh(self) -> Backoff:
+        """Another one like it, for something else that may fail."""
+        return Backoff(self.first_seconds, self.max_seconds, self.chance)

@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.typing import Subprotocol
 
-from crdt.native import SUBPROTOCOL, UNAUTHORIZED, ClientFrame, Renew
+from crdt.native import SUBPROTOCOL, UNAUTHORIZED, ClientFrame
 from syncline.backoff import Backoff
 from syncline.link import House, Link
 from syncline.local_store import LocalStore
@@ -64,6 +64,7 @@ class Caller:
         self._told = asyncio.Event()
         self._link: Link | None = None
         self._refused_token: str | None = None
+        self._refused_why = ""
 
     def post(self, frame: ClientFrame) -> None:
         """Send, if there is a connection. What matters is sent again by the next one."""
@@ -75,18 +76,21 @@ class Caller:
         if self._link is not None:
             await self._link.open(issue_id)
 
-    def renew(self, token: str) -> None:
-        """Use this token for the present connection from now on."""
-        self.post(Renew(token))
+    def renew(self) -> None:
+        """There may be another token: use it, on the present connection if there is one."""
+        if self._link is not None:
+            self._link.renewal.ask()
+        self._told.set()
 
     def try_now(self) -> None:
-        """Do not wait any longer; try again even after an error."""
+        """Do not wait any longer; try again even after an error, and with a token that was refused."""
+        self._refused_token = None
         self._told.set()
 
     async def run(self) -> None:
         """Until cancelled. Raises StoreFailed."""
         while True:
-            self._house.status.enter(State.CONNECTING, self._house.status.now.reason)
+            self._told.clear()
             ending = await self._call()
             self._house.desk.forget_presence()
             if ending.was_welcome:
@@ -99,10 +103,9 @@ class Caller:
         except Exception as error:  # noqa: BLE001 - whatever the program's own function raises
             return Ending(Verdict.LATER, f"no token: {error}")
         if token == self._refused_token:
-            return Ending(Verdict.WITH_ANOTHER_TOKEN, "the token was refused")
-        ending = await self._connected(token)
-        self._refused_token = token if ending.verdict is Verdict.WITH_ANOTHER_TOKEN else None
-        return ending
+            return Ending(Verdict.WITH_ANOTHER_TOKEN, self._refused_why)
+        self._house.status.enter(State.CONNECTING, self._house.status.now.reason)
+        return await self._connected(token)
 
     async def _connected(self, token: str) -> Ending:
         try:
@@ -130,22 +133,24 @@ class Caller:
 
     async def _linked(self, socket: ClientConnection, token: str) -> Ending:
         feed = await self._house.disk.call(LocalStore.feed)
-        link = Link(socket, self._house)
+        link = Link(socket, self._house, self._backoff, token, self._fetch_token)
         self._link = link
         try:
-            await link.run(token, client_name(), self._device_id, feed)
+            await link.run(client_name(), self._device_id, feed)
         finally:
             self._link = None
-        return _ending(link, socket)
+        ending = _ending(link, socket)
+        is_refused = ending.verdict is Verdict.WITH_ANOTHER_TOKEN
+        self._refused_token, self._refused_why = (link.renewal.token, ending.reason) if is_refused else (None, "")
+        return ending
 
     async def _stay_away(self, ending: Ending) -> None:
-        self._told.clear()
         match ending.verdict:
             case Verdict.WITH_ANOTHER_TOKEN if ending.was_welcome:
                 return  # it ran out; there may be another one by now
             case Verdict.WITH_ANOTHER_TOKEN:
                 self._house.status.enter(State.NEEDS_AUTH, ending.reason)
-                await self._told.wait()
+                await _within(self._told.wait(), self._backoff.next_seconds())  # a function may have one by then
             case Verdict.NEVER:
                 self._house.status.enter(State.ERROR, ending.reason)
                 await self._told.wait()

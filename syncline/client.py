@@ -48,8 +48,9 @@ class Client:
             receipt = await client.issues.create(title="Search is slow")
             await receipt.committed
 
-    `token`: the text, or a function that gives one (awaitable or not), called for every connection · `path`: the local
-    store, shared by any number of processes; without one, nothing outlives the client · `clock`: for stamps and dates.
+    `token`: the text, or a function that gives one (awaitable or not), called for every connection and before the one
+    in use runs out · `path`: the local store, shared by any number of processes; without one, nothing outlives the
+    client · `clock`: for stamps and dates.
     """
 
     def __init__(
@@ -135,11 +136,14 @@ class Client:
                 return
 
     def use_token(self, token: TokenSource) -> None:
-        """A new token for the same user, as soon as there is one; the way out of needs-auth."""
-        self._token = token
+        """A new token for the same user, as soon as there is one; the way out of needs-auth.
+
+        A connection that is open goes on with it. Raises ValueError for a text that names another user.
+        """
         if isinstance(token, str):
-            self._on_line.renew(token)
-        self._on_line.try_now()
+            self._expect_own(token)
+        self._token = token
+        self._on_line.renew()
 
     def try_now(self) -> None:
         """Do not wait for the next attempt to connect; the way out of error."""
@@ -177,13 +181,17 @@ class Client:
         return token
 
     async def _belong_to(self, token: str) -> None:
+        user = self._expect_own(token)
+        if user is not None:
+            self._user = user
+            await self._disk.call(LocalStore.become, user)
+
+    def _expect_own(self, token: str) -> str | None:
+        """Whom the token names, if it says so. Raises ValueError when that is somebody else."""
         user = tokens.claim(token, "sub")
-        if user is None:
-            return
-        if self._user not in (None, user):
+        if user is not None and self._user not in (None, user):
             raise ValueError("the token names another user; that takes another client")
-        self._user = user
-        await self._disk.call(LocalStore.become, user)
+        return user
 
     async def _look(self) -> None:
         """Other processes may write to the store, and hear for us how our edits ended."""
@@ -205,20 +213,36 @@ class Client:
             self._desk.renew_presence()
 
     async def _create(self, issue_id: UUID, beginning: Beginning, write: Write) -> Receipt:
-        return await self._written(await self._disk.call(LocalStore.create, issue_id, beginning, write))
+        return await self._keep(self._disk.call(LocalStore.create, issue_id, beginning, write))
 
     async def _write(self, issue_id: UUID, write: Write) -> Receipt:
         """In the open document where there is one: two copies must not write on one clock."""
         author = await self._disk.call(LocalStore.author)
         document = await self._desk.present(issue_id)
         if document is None:
-            return await self._written(await self._disk.call(LocalStore.edit, issue_id, write))
+            return await self._keep(self._disk.call(LocalStore.edit, issue_id, write))
         receipt = document.write(lambda shape: write(shape, author))
         await receipt.durable
         receipt.issue = await self._disk.call(LocalStore.read, issue_id)
         return receipt
 
-    async def _written(self, written: Written) -> Receipt:
+    async def _keep(self, writing: asyncio.Future[Written]) -> Receipt:
+        """The receipt of a write. Who no longer waits for it has written all the same, and it is sent."""
+        promise: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        writing.add_done_callback(lambda writing: self._kept(writing, promise))
+        return await promise
+
+    def _kept(self, writing: asyncio.Future[Written], promise: asyncio.Future[Receipt]) -> None:
+        """At once: the answer to an edit may be the next thing that is heard."""
+        error = writing.exception()
+        if error is None:
+            receipt = self._receipt_of(writing.result())
+            if not promise.done():
+                promise.set_result(receipt)
+        elif not promise.done():
+            promise.set_exception(error)
+
+    def _receipt_of(self, written: Written) -> Receipt:
         receipt = Receipt(written.issue.id, written.issue)
         if written.entry_id is None:
             receipt.settle(Acked(0, written.issue.seq))

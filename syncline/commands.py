@@ -9,7 +9,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,10 +21,10 @@ from syncline import screen
 from syncline.client import Client
 from syncline.errors import NotAccepted, SynclineError
 from syncline.issue import Issue
+from syncline.issues import UNCHANGED
 from syncline.places import Place, with_place
 from syncline.receipts import Receipt
 from syncline.status import State
-from syncline.watching import watch as watch_issues
 
 T = TypeVar("T")
 
@@ -70,13 +70,14 @@ def list_issues(
 @with_place
 def show(place: Place, issue: _Id) -> None:
     """Show one issue, whole."""
+    from syncline.issue_page import issue_page  # reading Markdown is not for every command to wait for
 
     async def work(client: Client) -> None:
         found = await _find(client, issue)
         if place.as_json:
             _print_json(found)
         else:
-            screen.console().print(screen.issue_page(found, _now()))
+            screen.console().print(issue_page(found, _now()))
 
     _run(place, work)
 
@@ -124,6 +125,9 @@ def edit(
     delete: Annotated[bool | None, typer.Option("--delete/--restore", help="mark as deleted, or not")] = None,
 ) -> None:
     """Edit an issue. Others may be editing it at the same time: only what you change is changed."""
+    given = (title, description, status, priority, assignee, labels, unlabels, comment, in_editor or None, delete)
+    if all(one is None for one in given):
+        raise typer.BadParameter("nothing to change; --help shows what can be")
     text, said = _text(description), _text(comment)
 
     async def work(client: Client) -> None:
@@ -135,11 +139,11 @@ def edit(
             description=written,
             status=status,
             priority=priority,
+            user_id=UNCHANGED if assignee is None else assignee or None,
             add_labels=labels or (),
             remove_labels=unlabels or (),
+            seen=found if in_editor else None,
         )
-        if assignee is not None:
-            receipt = await client.issues.update(found.id, user_id=assignee or None)
         if said is not None:
             receipt = await client.issues.comment(found.id, said)
         if delete is not None:
@@ -157,11 +161,12 @@ def watch(
     label: Annotated[str | None, typer.Option(help="has this label")] = None,
 ) -> None:
     """Watch issues change, until Ctrl-C."""
+    from syncline.watching import watch as watch_issues
 
     def is_wanted(issue: Issue) -> bool:
         return (
             status in (None, issue.status)
-            and assignee in (None, issue.user_id)
+            and assignee in (None, issue.user_id or "")
             and (label is None or label in issue.labels)
         )
 
@@ -172,9 +177,23 @@ def watch(
         _run(place, work, needs_catch_up=False)
 
 
+def main(arguments: Sequence[str]) -> None:
+    """Run one command. What goes wrong for a known reason ends in one line, not in a traceback."""
+    try:
+        application()(arguments, prog_name="syncline issues")
+    except OSError as error:
+        _complain(str(error))
+        sys.exit(FAILED)
+
+
 def application() -> typer.Typer:
     """The commands."""
-    app = typer.Typer(help="List, show, create, edit and watch issues, online or not.", no_args_is_help=True)
+    app = typer.Typer(
+        help="List, show, create, edit and watch issues, online or not.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
     app.command("list")(list_issues)
     for command in (show, create, edit, watch):
         app.command(command.__name__)(command)
@@ -207,8 +226,8 @@ async def _find(client: Client, beginning: str) -> Issue:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise ValueError(f"no issue {beginning} on this device; {client.status.state.value}")
-    raise ValueError(f"{len(found)} issues begin with {beginning}")
+        raise ValueError(f"no issue on this device has an id that begins with {beginning!r}{_where_it_stands(client)}")
+    raise ValueError(f"the ids of {len(found)} issues begin with {beginning!r}")
 
 
 async def _report(place: Place, client: Client, receipt: Receipt) -> None:
@@ -218,8 +237,16 @@ async def _report(place: Place, client: Client, receipt: Receipt) -> None:
     if place.as_json:
         _print_json(issue)
         return
-    done = f"committed at seq {seq}" if seq is not None else f"kept on this device, {client.status.state.value}"
+    done = f"committed at seq {seq}" if seq is not None else f"kept on this device{_where_it_stands(client)}"
     screen.console().print(f"{issue.id}  {screen.plain(issue.title)}  ({done})", soft_wrap=True)
+
+
+def _where_it_stands(client: Client) -> str:
+    """Why the server may know more, or less; nothing while the two are in step."""
+    now = client.status.now
+    if now.state is State.LIVE:
+        return ""
+    return f"; {now.state.value}, {screen.plain(now.reason)}" if now.reason else f"; {now.state.value}"
 
 
 async def _first(committed: Awaitable[int], client: Client) -> int | None:

@@ -13,6 +13,7 @@ from pycrdt import Map, Text
 
 from crdt.document import Document as EngineDocument
 from crdt.issue import IssueContent, read
+from crdt.shape import Shape
 from crdt.update import diff, merge
 from syncline.cuts import CutWatch
 from syncline.errors import SynclineError
@@ -22,7 +23,6 @@ from syncline.pulse import Pulse
 from syncline.receipts import Receipt
 from syncline.records import Acked, Nacked
 from syncline.replica import LiveDoc, Replica
-from syncline.shape import Shape
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from syncline.replica import CLIENT_ID_BITS
+from crdt.writing import CLIENT_ID_BITS
 
 
 def begin(connection: sqlite3.Connection) -> None:

@@ -10,13 +10,13 @@ from functools import partial
 from typing import Final, Literal, TypeAlias
 from uuid import UUID, uuid4
 
-from syncline import shape
+from crdt import shape
+from crdt.shape import Author, Changes, FieldValue, Shape
 from syncline.disk import Disk
 from syncline.issue import Issue
 from syncline.local_store import Beginning, LocalStore, Write
 from syncline.pulse import Pulse
 from syncline.receipts import Receipt
-from syncline.shape import Author, Changes, FieldValue, Shape
 
 _PAGE: Final = 500
 
@@ -64,7 +64,9 @@ class Issues:
         text: str | None = None,
         include_deleted: bool = False,
     ) -> list[Issue]:
-        """Issues that fit everything asked for, oldest first. `text`: in title or description, whatever its case."""
+        """Issues that fit everything asked for, oldest first. `user_id`: "" for nobody's · `text`: in title or
+        description, whatever its case.
+        """
         sought = None if text is None else text.casefold()
         found = [
             issue
@@ -72,7 +74,7 @@ class Issues:
             if (include_deleted or not issue.is_deleted)
             and status in (None, issue.status)
             and priority in (None, issue.priority)
-            and user_id in (None, issue.user_id)
+            and user_id in (None, issue.user_id or "")
             and (label is None or label in issue.labels)
             and (sought is None or sought in issue.title.casefold() or sought in issue.description.casefold())
         ]
@@ -128,8 +130,13 @@ class Issues:
         labels: Iterable[str] | None = None,
         add_labels: Iterable[str] = (),
         remove_labels: Iterable[str] = (),
+        seen: Issue | None = None,
     ) -> Receipt:
-        """Change what is given. Texts are changed by small edits, so that what others type beside them survives."""
+        """Change what is given. Texts are changed by small edits, so that what others type beside them survives.
+
+        `seen`: the issue as it was when the new texts were written over its own; what came since then stays. Without it
+        a text reads exactly as given afterwards.
+        """
         fields: dict[str, FieldValue] = {
             name: value for name, value in (("status", status), ("priority", priority)) if value is not None
         }
@@ -149,6 +156,8 @@ class Issues:
                 labels=None if labels is None else frozenset(labels),
                 add_labels=tuple(add_labels),
                 remove_labels=tuple(remove_labels),
+                seen_title=None if seen is None else seen.title,
+                seen_description=None if seen is None else seen.description,
             ),
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -36,6 +36,7 @@ from syncline.records import (
     ReloadCame,
     ResetCame,
 )
+from syncline.renewal import Renewal
 from syncline.status import State, StatusBoard
 
 WELCOME_SECONDS: Final = 15.0
@@ -59,23 +60,27 @@ class House:
 class Link:
     """One connection. `run` returns when it has ended; `refusal` says why, where the server said."""
 
-    def __init__(self, socket: ClientConnection, house: House) -> None:
+    def __init__(
+        self, socket: ClientConnection, house: House, backoff: Backoff, token: str, fetch: Callable[[], Awaitable[str]]
+    ) -> None:
+        """`backoff`: how to wait before something is tried again · `fetch`: gives a newer token."""
         self._socket = socket
         self._house = house
         self._came: asyncio.Queue[native.ServerFrame] = asyncio.Queue(_FRAMES_WAITING)
         self._posted: asyncio.Queue[native.ClientFrame] = asyncio.Queue(_FRAMES_POSTED)
         self._window: PushWindow | None = None
-        self._retries = Backoff()
-        self._reopenings = Backoff()
+        self._retries = backoff.fresh()
+        self._reopenings = backoff.fresh()
         self._is_read_only = False
         self._head = 0
+        self.renewal = Renewal(token, fetch, lambda fresh: self.post(native.Renew(fresh)), backoff.fresh())
         self.refusal: native.Refusal | None = None
         self.was_welcome = False
 
-    async def run(self, token: str, client: str, device_id: str, feed: Feed) -> None:
+    async def run(self, client: str, device_id: str, feed: Feed) -> None:
         """Greet, then keep client and server in step until the socket ends. Raises StoreFailed in a group."""
         try:
-            await self._socket.send(encode(_hello(token, client, device_id, feed)))
+            await self._socket.send(encode(_hello(self.renewal.token, client, device_id, feed)))
             async with asyncio.timeout(WELCOME_SECONDS):
                 welcome = decode_server(await self._message())
             if not isinstance(welcome, native.Welcome):
@@ -86,6 +91,7 @@ class Link:
             async with asyncio.TaskGroup() as tasks:
                 for work in (self._read(), self._take(), self._push(), self._send(), self._open_all()):
                     tasks.create_task(work)
+                tasks.create_task(self.renewal.run(welcome.server_time_ms / 1000))
         except* (ConnectionClosed, TimeoutError, Stale):
             pass
         except* Refused as refused:
@@ -134,7 +140,7 @@ class Link:
                 frames.append(self._came.get_nowait())
             events = [event for frame in frames for event in self._hear(frame)]
             if events:
-                self._show(await self._house.disk.call(LocalStore.apply, events))
+                await self._apply(events)
                 self._follow(events)
             self._house.moved.beat()
 
@@ -151,6 +157,7 @@ class Link:
                 is_new_history = frame.reason in (native.EPOCH, native.AHEAD)
                 return [ResetCame(frame.epoch, frame.base, frame.since, is_new_history)]
             case native.State() | native.Delta():
+                self._reopenings.reset()
                 return [ContentCame((Content(frame.issue, 0, frame.update),))]
             case native.Want():
                 return [MissingCame(frame.issue, frame.state_vector)]
@@ -202,7 +209,16 @@ class Link:
             if isinstance(event, PageCame) and event.to_seq >= self._head:
                 self._house.status.enter(State.LIVE)
 
-    def _show(self, applied: Applied) -> None:
+    async def _apply(self, events: Sequence[Event]) -> None:
+        """What is in the store is shown, even if this connection ends in between: no other will hear of it."""
+        applying = self._house.disk.call(LocalStore.apply, events)
+        applying.add_done_callback(self._show)
+        await asyncio.shield(applying)
+
+    def _show(self, applying: asyncio.Future[Applied]) -> None:
+        if applying.cancelled() or applying.exception() is not None:
+            return
+        applied = applying.result()
         self._house.status.count(applied.pending)
         self._house.desk.take(applied)
         self._house.receipts.settle(applied.settled)
@@ -232,7 +248,7 @@ class Link:
         if entries and window.is_too_large(entries[0]):
             # The server would close the connection over it, again and again.
             refused = [Nacked(entries[0].id, TOO_LARGE, "above the server's limit")]
-            self._show(await self._house.disk.call(LocalStore.apply, refused))
+            await self._apply(refused)
             return True
         if not entries or not window.admits(entries):
             return False

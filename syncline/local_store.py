@@ -14,7 +14,9 @@ from uuid import UUID
 
 from pycrdt import get_state
 
+from crdt.shape import Author, Shape
 from crdt.update import EMPTY_UPDATE, merge
+from crdt.writing import seed
 from syncline import documents, feed, identity, outbox, tables
 from syncline.errors import IssueExists, IssueNotFound, StoreFailed
 from syncline.issue import Issue
@@ -33,8 +35,7 @@ from syncline.records import (
     ResetCame,
     Written,
 )
-from syncline.replica import seed, write_update
-from syncline.shape import Author, Shape
+from syncline.replica import write_update
 from syncline.slot import take_slot
 
 Clock = Callable[[], datetime]

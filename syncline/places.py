@@ -20,7 +20,7 @@ from syncline import tokens
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 
 _Url = Annotated[str, typer.Option(envvar="SYNCLINE_URL", help="the server")]
-_Token = Annotated[str, typer.Option(envvar="SYNCLINE_TOKEN", help="as `syncline token --user you` prints it")]
+_Token = Annotated[str | None, typer.Option(envvar="SYNCLINE_TOKEN", help="as `syncline token --user you` prints it")]
 _Workspace = Annotated[str | None, typer.Option(help="its slug; default: the one the token is for", show_default=False)]
 _Store = Annotated[
     Path | None, typer.Option(help="the local store; default: yours, in your data directory", show_default=False)
@@ -49,8 +49,12 @@ def with_place(command: Callable[..., None]) -> Callable[..., None]:
     """A command whose first parameter is a `Place` gets the options that make one instead."""
 
     def run(
-        url: str, token: str, workspace: str | None, store: Path | None, wait: float, as_json: bool, **own: Any
+        url: str, token: str | None, workspace: str | None, store: Path | None, wait: float, as_json: bool, **own: Any
     ) -> None:
+        if not token:
+            raise typer.BadParameter(
+                'no token; where the server runs: export SYNCLINE_TOKEN="$(syncline token --user you)"'
+            )
         named = workspace or tokens.claim(token, "ws") or "main"
         command(Place(url, token, named, store, wait, as_json), **own)
 
@@ -64,7 +68,7 @@ def with_place(command: Callable[..., None]) -> Callable[..., None]:
 def _options() -> list[inspect.Parameter]:
     common = (
         ("url", _Url, DEFAULT_URL),
-        ("token", _Token, inspect.Parameter.empty),
+        ("token", _Token, None),
         ("workspace", _Workspace, None),
         ("store", _Store, None),
         ("wait", _Wait, 3.0),

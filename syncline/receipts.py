@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Collection
 from uuid import UUID
-from weakref import WeakValueDictionary
+from weakref import WeakSet
 
 from syncline.errors import ClientClosed, NotAccepted, SynclineError
 from syncline.issue import Issue
@@ -79,30 +79,30 @@ class Receipt:
 
 
 class Receipts:
-    """Receipts that somebody still holds, by the id of their outbox entry."""
+    """Receipts that somebody still holds, by the id of their outbox entry: a write that changes nothing waits for the
+    entry of the write before it."""
 
     __slots__ = ("_open",)
 
     def __init__(self) -> None:
-        self._open: WeakValueDictionary[int, Receipt] = WeakValueDictionary()
+        self._open: dict[int, WeakSet[Receipt]] = {}
 
     def expect(self, entry_id: int, receipt: Receipt) -> None:
         """The entry is in the outbox; its outcome goes to `receipt`."""
         receipt.kept()
-        self._open[entry_id] = receipt
+        self._open.setdefault(entry_id, WeakSet()).add(receipt)
 
     def settle(self, outcomes: Collection[Acked | Nacked]) -> None:
         """Tell whom it concerns."""
         for outcome in outcomes:
-            receipt = self._open.pop(outcome.entry_id, None)
-            if receipt is not None:
+            for receipt in self._open.pop(outcome.entry_id, ()):
                 receipt.settle(outcome)
 
     def awaited(self) -> list[int]:
         """Entries that somebody waits for."""
-        return list(self._open.keys())
+        return [entry_id for entry_id, receipts in self._open.items() if receipts]
 
     def close(self) -> None:
         """No answer can come any more."""
-        for receipt in list(self._open.values()):
+        for receipt in [receipt for receipts in self._open.values() for receipt in receipts]:
             receipt.fail(ClientClosed("the client was closed before the server answered"))

@@ -1,19 +1,16 @@
-"""Issues on a terminal: tables, one issue whole, a status line. Nothing of an issue is believed to be printable."""
+"""Issues on a terminal: tables, a status line, a line a change. Nothing of an issue is believed to be printable."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from rich.console import Console, Group, RenderableType
-from rich.markdown import Markdown
-from rich.rule import Rule
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from crdt.issue import Comment
 from syncline.issue import Issue
 from syncline.status import State, Status
 
@@ -31,6 +28,17 @@ _STATE_STYLES: Final = {
 }
 _PRIORITY_STYLES: Final = {"urgent": "bold red", "critical": "bold red", "high": "red", "low": "dim"}
 _ID_CHARS: Final = 8
+_COLUMNS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "id": {"width": _ID_CHARS},
+    "status": {"max_width": 14},
+    "priority": {"max_width": 10},
+    "title": {"ratio": 1},
+    "labels": {"max_width": 20},
+    "for": {"max_width": 14},
+    "said": {"justify": "right"},
+    "changed": {"justify": "right"},
+}
+_ALWAYS: Final = frozenset({"id", "status", "priority", "title", "changed"})
 
 
 def plain(text: str) -> str:
@@ -39,24 +47,19 @@ def plain(text: str) -> str:
 
 
 def issue_table(issues: Sequence[Issue], now: datetime) -> Table:
-    """One row an issue, in the order given."""
+    """One row an issue, in the order given; what none of them has takes no room."""
     table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
-    table.add_column("id", no_wrap=True, width=_ID_CHARS)
-    table.add_column("status", no_wrap=True, max_width=14)
-    table.add_column("priority", no_wrap=True, max_width=10)
-    table.add_column("title", no_wrap=True, ratio=1)
-    table.add_column("labels", no_wrap=True, max_width=20)
-    table.add_column("for", no_wrap=True, max_width=14)
-    table.add_column("said", justify="right")
-    table.add_column("changed", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True, width=1)
-    for issue in issues:
-        table.add_row(*_cells(issue, now), style="dim strike" if issue.is_deleted else "")
+    cells = [_cells(issue, now) for issue in issues]
+    shown = [name for at, name in enumerate(_COLUMNS) if name in _ALWAYS or any(row[at].plain for row in cells)]
+    for name in shown:
+        table.add_column(name, no_wrap=True, **_COLUMNS[name])
+    for issue, row in zip(issues, cells, strict=True):
+        style = "dim strike" if issue.is_deleted else ""
+        table.add_row(*(cell for name, cell in zip(_COLUMNS, row, strict=True) if name in shown), style=style)
     return table
 
 
 def _cells(issue: Issue, now: datetime) -> tuple[Text, ...]:
-    said = sum(comment.deleted_at is None for comment in issue.comments)
     return (
         Text(short_id(issue), style="cyan"),
         Text(plain(issue.status)),
@@ -64,52 +67,14 @@ def _cells(issue: Issue, now: datetime) -> tuple[Text, ...]:
         Text(plain(issue.title).replace("\n", " ") or "(no title)"),
         Text(plain(" ".join(issue.labels)), style="magenta"),
         Text(plain(issue.user_id or "")),
-        Text(str(said) if said else ""),
-        Text(since(issue.updated_at, now), style="dim"),
-        pending_mark(issue),
+        Text(str(said(issue) or "")),
+        Text.assemble((since(issue.updated_at, now), "dim"), (" ↑" if issue.pending else "", "yellow")),
     )
 
 
-def pending_mark(issue: Issue) -> Text:
-    """Whether something of it waits to be sent."""
-    return Text("↑", style="yellow") if issue.pending else Text("")
-
-
-def issue_page(issue: Issue, now: datetime) -> RenderableType:
-    """One issue, whole."""
-    facts = Table(box=None, show_header=False, pad_edge=False)
-    for name, value in _facts(issue, now):
-        facts.add_row(Text(name, style="dim"), Text(plain(value)))
-    parts: list[RenderableType] = [Text(plain(issue.title) or "(no title)", style="bold"), facts]
-    if issue.description:
-        parts += [Rule(style="dim"), Markdown(plain(issue.description), hyperlinks=False)]
-    for comment in issue.comments:
-        if comment.deleted_at is None:
-            parts += [Rule(_byline(comment, now), style="dim", align="left"), Markdown(plain(comment.body))]
-    return Group(*parts)
-
-
-def _facts(issue: Issue, now: datetime) -> list[tuple[str, str]]:
-    facts = [
-        ("id", str(issue.id)),
-        ("status", issue.status),
-        ("priority", issue.priority),
-        ("for", issue.user_id or ""),
-        ("labels", " ".join(issue.labels)),
-        ("session", issue.session_id or ""),
-        ("task", issue.claude_task_id or ""),
-        ("created", f"{since(issue.created_at, now)} by {issue.created_by or 'somebody'}" if issue.created_at else ""),
-        ("completed", since(issue.completed_at, now)),
-        ("deleted", since(issue.deleted_at, now)),
-        ("seq", str(issue.seq) if issue.seq else ""),
-        ("waiting", f"{issue.pending} edits to be sent" if issue.pending else ""),
-    ]
-    return [(name, value) for name, value in facts if value]
-
-
-def _byline(comment: Comment, now: datetime) -> Text:
-    edited = ", edited" if comment.edited_at else ""
-    return Text(plain(f"{comment.author or 'somebody'}, {since(comment.created_at, now)}{edited}  {comment.id}"))
+def said(issue: Issue) -> int:
+    """Comments that are not deleted."""
+    return sum(comment.deleted_at is None for comment in issue.comments)
 
 
 def status_line(status: Status, issues: int, now: datetime) -> Text:
@@ -117,18 +82,41 @@ def status_line(status: Status, issues: int, now: datetime) -> Text:
     line = Text.assemble(("● ", _STATE_STYLES[status.state]), (status.state.value, "bold"))
     if status.reason and status.state is not State.LIVE:
         line.append(f"  {plain(status.reason)}", style="dim")
-    line.append(f"  {issues:,} issues")
+    line.append(f"  {counted(issues, 'issue')}")
     if status.pending:
-        line.append(f"  {status.pending:,} edits to be sent", style="yellow")
+        line.append(f"  {counted(status.pending, 'edit')} to be sent", style="yellow")
     if status.last_synced is not None and status.state is not State.LIVE:
         line.append(f"  as of {since(status.last_synced, now)}", style="dim")
     return line
 
 
 def change_line(issue: Issue) -> str:
-    """One change, for a log."""
-    where = f"seq {issue.seq}" if not issue.pending else "to be sent"
-    return plain(f"{short_id(issue)}  {issue.status}  {issue.priority}  {issue.title}  ({where})").replace("\n", " ")
+    """One change, for a log: everything that is short, and how far it got."""
+    return f"{outline(issue)}  ({progress(issue)})"
+
+
+def outline(issue: Issue) -> str:
+    """One issue in a line, without how far it got."""
+    parts = [short_id(issue), issue.status, issue.priority, issue.title or "(no title)", *issue.labels]
+    if issue.user_id:
+        parts.append(f"for {issue.user_id}")
+    if said(issue):
+        parts.append(counted(said(issue), "comment"))
+    if issue.is_deleted:
+        parts.append("deleted")
+    return plain("  ".join(parts)).replace("\n", " ")
+
+
+def progress(issue: Issue) -> str:
+    """Whether it is known to the server; its seq is known a moment later."""
+    if issue.pending:
+        return "to be sent"
+    return f"seq {issue.seq}" if issue.seq else "committed"
+
+
+def counted(number: int, name: str) -> str:
+    """`1 issue`, `2 issues`."""
+    return f"{number:,} {name}" if number == 1 else f"{number:,} {name}s"
 
 
 def short_id(issue: Issue) -> str:
@@ -144,7 +132,7 @@ def since(moment: datetime | None, now: datetime) -> str:
     for size, unit in ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "min")):
         if passed >= size:
             return f"{passed // size} {unit} ago"
-    return "now"
+    return "just now"
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
+from uuid import UUID
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -13,6 +16,7 @@ from rich.live import Live
 from syncline import screen
 from syncline.client import Client
 from syncline.issue import Issue
+from syncline.status import State
 
 _REFRESHES: Final = 4  # per second, however much or little happens: "2 min ago" grows old, too
 _MARGIN_LINES: Final = 4  # of the terminal, not issues
@@ -28,9 +32,33 @@ async def watch(client: Client, is_wanted: Callable[[Issue], bool], *, as_json: 
 
 
 async def _watch_lines(client: Client, is_wanted: Callable[[Issue], bool], as_json: bool) -> None:
+    telling = asyncio.create_task(_tell_states(client))
+    try:
+        async for issue in _news(client):
+            if is_wanted(issue):
+                print(json.dumps(issue.to_json()) if as_json else screen.change_line(issue), flush=True)
+    finally:
+        telling.cancel()
+
+
+async def _news(client: Client) -> AsyncIterator[Issue]:
+    """Changes that show. Between its ack and its place in the log an edit only gets a number."""
+    seen: dict[UUID, int] = {}
     async for issue in client.issues.watch():
-        if is_wanted(issue):
-            print(json.dumps(issue.to_json()) if as_json else screen.change_line(issue), flush=True)
+        mark = hash(replace(issue, seq=0, revision=0, updated_at=None, pending=min(issue.pending, 1)))
+        if seen.get(issue.id) != mark:
+            seen[issue.id] = mark
+            yield issue
+
+
+async def _tell_states(client: Client) -> None:
+    """On stderr, where it is in nobody's way."""
+    told: State | None = None
+    async for status in client.status:
+        if status.state is not told and status.state is not State.CONNECTING:
+            told = status.state
+            issues = len(await client.issues.list())
+            screen.console(stderr=True).print(screen.status_line(status, issues, datetime.now(UTC)), soft_wrap=True)
 
 
 async def _watch_live(client: Client, is_wanted: Callable[[Issue], bool], console: Console) -> None:

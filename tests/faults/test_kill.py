@@ -15,7 +15,8 @@ from tests.faults.evidence import (
     what_was_shown,
 )
 from tests.faults.typing_crew import Crew, crew
-from tests.peers.server_process import ServerProcess, at_rest, serving
+from tests.peers.forked_server import forking
+from tests.peers.server_process import ServerProcess, at_rest
 
 WORDS_BETWEEN_KILLS = (5, 250)
 
@@ -34,7 +35,7 @@ async def kill_and_look(server: ServerProcess, typing: Crew) -> Log:
 
 async def run_kills(*, kills: int, seed: int) -> None:
     chance = random.Random(seed)
-    async with serving() as server, crew(server) as typing:
+    async with forking() as server, crew(server) as typing:
         await typing.start_typing(seed)
         for _ in range(kills):
             await typing.type_more(chance.randint(*WORDS_BETWEEN_KILLS))

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID
 
 import asyncpg
@@ -23,6 +23,7 @@ from server import auth, config
 from server.config import Settings
 from server.opening import database_url
 from server.permissions import Identity, Role
+from tests.conftest import MEMORY, is_roomy
 from tests.js.browser import Address
 
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
@@ -43,6 +44,22 @@ async def eventually(holds: Callable[[], Awaitable[bool]], what: str, *, deadlin
         await asyncio.sleep(POLL_SECONDS)
 
 
+class Process(Protocol):
+    """What is asked of a process here; `asyncio.subprocess.Process` is one."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    def send_signal(self, signal: int, /) -> None: ...
+
+    def terminate(self) -> None: ...
+
+    async def wait(self) -> int: ...
+
+
 class ServerProcess:
     """`syncline serve` over one data directory, on one port that survives restarts."""
 
@@ -54,7 +71,7 @@ class ServerProcess:
         self._flags = flags
         self._database_url = database_url
         self._log = log
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Process | None = None
 
     @property
     def running(self) -> bool:
@@ -62,7 +79,7 @@ class ServerProcess:
         return self._process is not None and self._process.returncode is None
 
     @property
-    def process(self) -> asyncio.subprocess.Process:
+    def process(self) -> Process:
         """The process started last."""
         assert self._process is not None
         return self._process
@@ -78,12 +95,10 @@ class ServerProcess:
 
     async def launch(self) -> None:
         """Start it and do not wait."""
-        command = [sys.executable, "-m", "server.cli", "serve", "--port", str(self.port)]
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *command,
-                *self._on_data(),
-                *self._flags,
+                *(sys.executable, "-m", "server.cli"),
+                *self._arguments(),
                 cwd=CHECKOUT,
                 env=plain_environment(),
                 stdout=log,
@@ -181,6 +196,9 @@ class ServerProcess:
     def _settings(self) -> Settings:
         return config.load({"data_dir": str(self.data_dir), "database_url": self._database_url}, {})
 
+    def _arguments(self) -> list[str]:
+        return ["serve", "--port", str(self.port), *self._on_data(), *self._flags]
+
     def _on_data(self) -> list[str]:
         where = ["--data-dir", str(self.data_dir)]
         return [*where, "--database-url", self._database_url] if self._database_url else where
@@ -204,9 +222,11 @@ def plain_environment() -> dict[str, str]:
 async def at_rest(*flags: str, database_url: str | None = None) -> AsyncIterator[ServerProcess]:
     """A server not started yet, on a fresh data directory; nothing is left running or lying behind.
 
-    Not below pytest's tmp_path: its modes are set back by the next session, and Postgres is another account.
+    Not below pytest's tmp_path: its modes are set back by the next session, and Postgres is another account. In memory
+    if there is room: nobody kills the machine here, and making a Postgres there takes half the time.
     """
-    with tempfile.TemporaryDirectory(prefix="syncline-", ignore_cleanup_errors=True) as folder:
+    place = MEMORY if is_roomy(MEMORY) else None
+    with tempfile.TemporaryDirectory(prefix="syncline-", dir=place, ignore_cleanup_errors=True) as folder:
         server = ServerProcess(Path(folder, "data"), Path(folder, "log"), flags=flags, database_url=database_url)
         try:
             yield server

@@ -10,11 +10,11 @@ from uuid import UUID
 
 from crdt.document import Document
 from crdt.issue import IssueContent, read
+from crdt.shape import Author, Changes, Shape
 from crdt.update import EMPTY_UPDATE
 from syncline import documents
 from syncline.local_store import LocalStore
 from syncline.records import Applied, Entry, Event, ReloadProgress
-from syncline.shape import Author, Changes, Shape
 from tests.sdk.log import Log
 
 

@@ -19,6 +19,7 @@ from syncline.records import Acked, Content, MissingCame, Nacked
 from syncline.records import Entry as OutboxEntry
 from tests.sdk.log import Log
 
+NOW_MS = 1_800_000_000_000  # this server's clock is far from everybody's
 LIMITS = {"frame_bytes": 1 << 20, "update_bytes": 100_000, "push_entries": 4, "push_bytes": 4_000}
 
 
@@ -32,6 +33,7 @@ class FakeServer:
     is_deaf: bool = False
     pushed: list[native.PushEntry] = field(default_factory=list)
     hellos: list[native.Hello] = field(default_factory=list)
+    renewed: list[str] = field(default_factory=list)
     most_unanswered: int = 0
     port: int = 0
     _server: Server | None = None
@@ -68,8 +70,7 @@ class FakeServer:
             assert isinstance(hello, native.Hello)
             self.hellos.append(hello)
             if hello.token not in self.tokens:
-                await socket.send(encode(native.Refusal(native.UNAUTHORIZED, "bad token")))
-                await socket.close(4401)
+                await self.refuse(socket)
                 return
             guest = Guest(self, socket, self.tokens[hello.token])
             self._guests[socket] = guest
@@ -77,6 +78,11 @@ class FakeServer:
                 await guest.run(hello)
             finally:
                 del self._guests[socket]
+
+    async def refuse(self, socket: ServerConnection) -> None:
+        """As for a token that is not good."""
+        await socket.send(encode(native.Refusal(native.UNAUTHORIZED, "bad token")))
+        await socket.close(4401)
 
     async def committed(self, issue_id: UUID, delta: bytes, author: Guest | None = None) -> None:
         """Fan out."""
@@ -100,7 +106,7 @@ class Guest:
 
     async def run(self, hello: native.Hello) -> None:
         log = self._server.log
-        await self.send(native.Welcome("s", log.epoch, log.head, 0, "member", LIMITS, 0))
+        await self.send(native.Welcome("s", log.epoch, log.head, 0, "member", LIMITS, NOW_MS))
         if hello.epoch != log.epoch:
             await self._reload(native.NEW if hello.epoch is None else native.EPOCH)
         else:
@@ -149,6 +155,10 @@ class Guest:
                 self.open.add(issue)
                 state = self._server.log.state(issue)
                 await self.send(native.State(issue, update.diff(state, state_vector or b"\x00")))
+            case native.Renew(token):
+                self._server.renewed.append(token)
+                if token not in self._server.tokens:
+                    await self._server.refuse(self._socket)
             case native.Close(issue):
                 self.open.discard(issue)
             case native.Awareness(issue):

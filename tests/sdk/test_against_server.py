@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
 from pycrdt import Doc, Text
 
-from syncline import Client, State
+from syncline import Client, State, Status
 from syncline.backoff import Backoff
 from tests.peers.pycrdt_peer import provided
 from tests.peers.server_process import CHECKOUT, ServerProcess, plain_environment, serving
 
+BRIEF = timedelta(seconds=2)
 PHASES = ("before", "durable", "pushed", "committed")
 
 
@@ -121,6 +123,31 @@ async def test_a_y_websocket_client_edits_the_same_issue(server: ServerProcess) 
             async with title.events(deep=False) as events:
                 while str(title) != "Full-text search is slow":
                     await anext(aiter(events))
+
+
+async def test_a_connection_outlives_its_tokens_and_ends_when_there_is_no_other(server: ServerProcess) -> None:
+    given: list[str] = []
+
+    async def fetch() -> str:
+        given.append(server.token("ana", lasting=BRIEF))
+        return given[-1]
+
+    async with Client(f"http://127.0.0.1:{server.port}", token=fetch) as client:
+        await client.status.until(State.LIVE)
+        states = asyncio.create_task(until_not_live(client))
+        while len(given) < 5:  # the first has run out by then
+            await (await client.issues.create(title="Still here")).committed
+        assert not states.done()
+        client.use_token(given[-1])
+        assert (await states).state is not State.LIVE
+        assert "token expired" in (await client.status.until(State.NEEDS_AUTH)).reason
+
+
+async def until_not_live(client: Client) -> Status:
+    async for status in client.status:
+        if status.state is not State.LIVE:
+            return status
+    raise AssertionError("the client was closed")
 
 
 async def test_what_a_client_sees_is_what_the_tables_say(server: ServerProcess) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import base64
+import json
+import threading
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -12,7 +15,9 @@ import pytest
 from crdt import native
 from syncline import Client, ClientClosed, IssueNotFound, NotAccepted, State
 from syncline.backoff import Backoff
-from tests.sdk.server import FakeServer, faked
+from syncline.local_store import LocalStore
+from syncline.records import Acked, Applied, Event
+from tests.sdk.server import NOW_MS, FakeServer, faked
 
 
 @pytest.fixture
@@ -26,6 +31,16 @@ def client_of(server: FakeServer, user: str = "ana", path: Path | None = None) -
     return Client(server.url, token=user, path=path, backoff=backoff)
 
 
+def claims(**named: object) -> str:
+    """A token as the SDK reads it; whether it is good is the server's business."""
+    return f"e30.{base64.urlsafe_b64encode(json.dumps(named).encode()).rstrip(b'=').decode()}.x"
+
+
+def brief(name: str) -> str:
+    """By the server's clock it has 0.4 s left at its start."""
+    return claims(jti=name, exp=NOW_MS / 1000 + 0.4)
+
+
 async def test_a_write_is_durable_then_committed(server: FakeServer) -> None:
     async with client_of(server) as client:
         receipt = await client.issues.create(title="Search is slow", status="open", labels=["bug"])
@@ -33,6 +48,17 @@ async def test_a_write_is_durable_then_committed(server: FakeServer) -> None:
         assert await receipt.committed == 1
         issue = await client.issues.get(receipt.id)
         assert (issue.title, issue.status, issue.labels) == ("Search is slow", "open", ("bug",))
+
+
+async def test_a_write_that_changes_nothing_is_committed_with_the_one_before_it(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    await server.stop()
+    async with client_of(server, path=tmp_path / "local.db") as client:
+        first = await client.issues.create(title="Search", labels=["bug"])
+        again = await client.issues.update(first.id, add_labels=["bug"])
+        await server.start()
+        assert await again.committed == await first.committed == 1
 
 
 async def test_another_client_hears_of_it(server: FakeServer) -> None:
@@ -84,6 +110,16 @@ async def test_the_cursor_is_kept_and_only_what_is_new_is_asked_for(server: Fake
     async with client_of(server, path=tmp_path / "local.db") as client:
         await client.status.until(State.LIVE)
     assert [hello.cursor for hello in server.hellos] == [None, 1]
+
+
+async def test_a_text_written_over_what_was_seen_keeps_what_came_since(server: FakeServer) -> None:
+    async with client_of(server) as client:
+        seen = (await client.issues.create(title="Search", description="It is slow.")).issue
+        assert seen is not None
+        await client.issues.update(seen.id, description="Since Tuesday it is slow.")
+        await client.issues.update(seen.id, title="Search!", description="It is very slow.", seen=seen)
+        issue = await client.issues.get(seen.id)
+        assert (issue.title, issue.description) == ("Search!", "Since Tuesday it is very slow.")
 
 
 async def test_an_open_document_streams_both_ways(server: FakeServer) -> None:
@@ -208,6 +244,54 @@ async def test_a_token_function_is_asked_for_every_connection(server: FakeServer
         await client.status.until(State.LIVE)
 
 
+async def test_a_token_that_runs_out_is_replaced_on_the_connection_that_stays(server: FakeServer) -> None:
+    given = [brief("first"), brief("second"), "ana"]
+    server.tokens |= dict.fromkeys(given, "ana")
+    tokens = iter(given)
+
+    async def fetch() -> str:
+        return next(tokens)
+
+    async with Client(server.url, token=fetch) as client:
+        while len(server.renewed) < 2:
+            await (await client.issues.create(title="Search")).committed
+    assert [hello.token for hello in server.hellos] == given[:1]
+    assert server.renewed == given[1:]
+
+
+async def test_a_function_that_has_no_better_token_yet_is_asked_again(server: FakeServer) -> None:
+    token = "expired"
+    backoff = Backoff(first_seconds=0.01, max_seconds=0.05)
+    async with Client(server.url, token=lambda: token, backoff=backoff) as client:
+        await client.status.until(State.NEEDS_AUTH)
+        assert len(server.hellos) == 1
+        token = "ana"
+        await client.status.until(State.LIVE)
+    assert [hello.token for hello in server.hellos] == ["expired", "ana"]
+
+
+async def test_another_token_is_used_at_once_and_one_that_is_refused_needs_yet_another(server: FakeServer) -> None:
+    server.tokens["newer"] = "ana"
+    async with client_of(server) as client:
+        await client.status.until(State.LIVE)
+        client.use_token("newer")
+        await client.issues.create(title="Search")
+        await client.sent()
+        client.use_token(lambda: "expired")
+        status = await client.status.until(State.NEEDS_AUTH)
+        assert "bad token" in status.reason
+        client.use_token("ana")
+        await client.status.until(State.LIVE)
+    assert server.renewed == ["newer", "expired"]
+    assert [hello.token for hello in server.hellos] == ["ana", "ana"]
+
+
+async def test_a_token_of_somebody_else_is_not_taken(server: FakeServer) -> None:
+    async with Client(server.url, token=claims(sub="ana")) as client:
+        with pytest.raises(ValueError, match="another user"):
+            client.use_token(claims(sub="ben"))
+
+
 async def test_a_final_close_is_an_error_until_somebody_tries_again(server: FakeServer) -> None:
     async with client_of(server) as client:
         await client.status.until(State.LIVE)
@@ -225,6 +309,39 @@ async def test_any_other_close_is_followed_by_another_connection(server: FakeSer
         await client.status.until(State.OFFLINE, State.CONNECTING)
         await client.status.until(State.LIVE)
     assert len(server.hellos) == 2
+
+
+async def test_a_write_nobody_waits_for_any_longer_is_sent_all_the_same(server: FakeServer) -> None:
+    async with client_of(server) as client:
+        issue_id = uuid4()
+        writing = asyncio.create_task(client.issues.create(id=issue_id, title="Search"))
+        await asyncio.sleep(0)
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+        await anext(client.changes(since=0))
+        assert server.log.issues() == [issue_id]
+
+
+async def test_an_ack_that_is_taken_in_while_the_connection_ends_is_not_forgotten(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply, began, go_on = LocalStore.apply, threading.Event(), threading.Event()
+
+    def slowly(store: LocalStore, events: Sequence[Event]) -> Applied:
+        if any(isinstance(event, Acked) for event in events):
+            began.set()
+            go_on.wait(10)
+        return apply(store, events)
+
+    monkeypatch.setattr(LocalStore, "apply", slowly)
+    async with client_of(server) as client:
+        receipt = await client.issues.create(title="Search")
+        await asyncio.to_thread(began.wait, 10)
+        await server.close_all(1012)
+        await client.status.until(State.OFFLINE)
+        go_on.set()
+        assert await receipt.committed == 1
+        await client.sent()
 
 
 async def test_a_new_epoch_is_followed_and_gets_back_what_it_lacks(server: FakeServer) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,9 @@ from syncline import Client
 from syncline.commands import application
 from syncline.places import data_directory, default_store
 from syncline.screen import plain
-from syncline.tokens import claim
+from syncline.tokens import claim, expiry
 from syncline.watching import watch
+from tests.peers.server_process import CHECKOUT
 from tests.sdk.server import faked
 
 # {"sub": "ana", "ws": "main"}, unsigned: nobody here believes it.
@@ -77,12 +80,47 @@ def test_the_description_can_be_edited_in_an_editor(
     assert edited["description"] == "slow\nmore\n"
 
 
+async def test_an_editor_keeps_what_others_wrote_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = tmp_path / "local.db"
+    async with Client(NOWHERE, token=TOKEN, path=store) as client:
+        issue_id = (await client.issues.create(title="Search", description="It is slow.\n")).id
+        edit = f"{sys.executable} -m tests.sdk.slow_editor {store} {issue_id}"
+        monkeypatch.setenv("VISUAL", edit)
+        result = await asyncio.to_thread(Shell(store).run, "edit", str(issue_id), "--editor")
+        assert result.exit_code == 0, result.output
+        assert (await client.issues.get(issue_id)).description == "Since Tuesday: It is slow.\nSays who?\n"
+
+
 def test_an_editor_that_fails_changes_nothing(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VISUAL", "false")
     (made,) = shell.json("create", "Search", "--description", "slow")
     result = shell.run("edit", made["id"], "--editor", "--status", "open")
     assert result.exit_code == 2
     assert shell.json("list")[0]["status"] == "pending"
+
+
+def test_what_is_forgotten_is_said_in_a_line(shell: Shell) -> None:
+    (made,) = shell.json("create", "Search")
+    nothing = shell.run("edit", made["id"])
+    assert (nothing.exit_code, "nothing to change" in nothing.output) == (2, True)
+    untold = CliRunner(env={"SYNCLINE_TOKEN": None, "COLUMNS": "200"}).invoke(application(), ["list"])
+    assert (untold.exit_code, "syncline token --user you" in untold.output) == (2, True)
+
+
+def test_columns_that_are_empty_take_no_room(shell: Shell) -> None:
+    shell.json("create", "Search")
+    assert "labels" not in shell.run("list").stdout
+    shell.json("create", "Login", "--label", "bug")
+    assert "labels" in shell.run("list").stdout
+    assert "2 issues  2 edits to be sent" in shell.run("list").stderr
+
+
+def test_an_edit_is_one_edit(shell: Shell) -> None:
+    (made,) = shell.json("create", "Search")
+    (edited,) = shell.json(
+        "edit", made["id"], "--status", "open", "--for", "ben", "--label", "bug", "--title", "Search!"
+    )
+    assert (edited["pending"], edited["user_id"], edited["title"]) == (2, "ben", "Search!")
 
 
 def test_an_unknown_id_and_an_ambiguous_one_are_said_in_a_line(shell: Shell) -> None:
@@ -99,6 +137,16 @@ def test_a_bad_address_is_said_in_a_line(tmp_path: Path) -> None:
     assert "nowhere" in result.output
 
 
+def test_the_clients_commands_load_nothing_of_the_server(tmp_path: Path) -> None:
+    options = ["--token", TOKEN, "--store", str(tmp_path / "local.db"), "--wait", "0"]
+    command = [sys.executable, "-X", "importtime", "-c", "from server.cli import main; main()", "issues", "list"]
+    done = subprocess.run([*command, *options], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    loaded = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "syncline.client" in loaded
+    assert {name for name in loaded if name.split(".")[0] in ("server", "storage")} == {"server", "server.cli"}
+    assert not loaded & {"asyncpg", "uvicorn", "picows", "rich.markdown"}
+
+
 def test_what_would_steer_a_terminal_is_shown_as_a_mark() -> None:
     assert plain("a\x1b[31mb\x07\u202ec\nd") == "a\ufffd[31mb\ufffd\ufffdc\nd"
 
@@ -106,6 +154,8 @@ def test_what_would_steer_a_terminal_is_shown_as_a_mark() -> None:
 def test_claims_are_read_from_tokens_and_nothing_else() -> None:
     assert claim(TOKEN, "sub") == "ana"
     assert [claim(bad, "sub") for bad in ("", "a.b.c", "e30.e30.x", "e30.W10.x", "..")] == [None] * 5
+    assert expiry("e30.eyJleHAiOiAxMi41fQ.x") == 12.5
+    assert [expiry(bad) for bad in ("", TOKEN, "e30.eyJleHAiOiB0cnVlfQ.x")] == [None] * 3
 
 
 def test_stores_lie_in_the_platforms_place_one_for_each_user_workspace_and_server(tmp_path: Path) -> None:
@@ -130,11 +180,15 @@ async def test_watching_prints_a_line_for_each_change(capsys: pytest.CaptureFixt
         watching = asyncio.create_task(watch(client, lambda issue: True, as_json=False))
         receipt = await client.issues.create(title="Search is slow")
         await receipt.committed
+        await receipt.committed
+        await client.issues.update(receipt.id, status="open", add_labels=["bug"], user_id="ben")
+        await client.sent()
+        await anext(client.changes(since=1))
         out = ""
-        async for _ in client.issues.watch():
+        while "seq 2" not in out and "open  medium  Search is slow  bug  for ben  (committed)" not in out:
+            await asyncio.sleep(0)
             out += capsys.readouterr().out
-            if "seq 1" in out:
-                break
-            await client.issues.update(receipt.id, status="open")
         watching.cancel()
-    assert "Search is slow" in out
+    lines = out.splitlines()
+    assert all("Search is slow" in line for line in lines)
+    assert len(lines) == len(set(lines)), "a line says something new"

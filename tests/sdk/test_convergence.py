@@ -16,8 +16,8 @@ from crdt.gate import index_of
 from crdt.issue import read
 from crdt.novelty import says_something_new
 from crdt.records import UNBOUNDED
+from crdt.shape import Changes, add_comment
 from syncline.records import Acked, Event
-from syncline.shape import Changes, add_comment
 from tests.sdk.device import Device
 from tests.sdk.log import Log
 

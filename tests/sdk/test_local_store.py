@@ -13,13 +13,13 @@ import pytest
 from crdt.compaction import STORED
 from crdt.gate import index_of
 from crdt.parser import parse
+from crdt.shape import Changes, add_comment, edit_comment
 from crdt.update import EMPTY_UPDATE
 from syncline import tables
 from syncline.errors import IssueExists, IssueNotFound, StoreFailed
 from syncline.feed import Stale
 from syncline.local_store import LocalStore
 from syncline.records import Acked, Content, ContentCame, Nacked, PageCame
-from syncline.shape import Changes, add_comment, edit_comment
 from tests.sdk.device import Device, Ticking
 from tests.sdk.log import Log
 

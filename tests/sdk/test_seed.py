@@ -6,8 +6,9 @@ from pycrdt import Doc, Text
 
 from crdt.document import Document
 from crdt.update import merge
+from crdt.writing import seed
 from syncline.cuts import CutWatch, repaired
-from syncline.replica import seed, write_update
+from syncline.replica import write_update
 
 ISSUE = UUID(int=7)
 

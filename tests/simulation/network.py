@@ -142,7 +142,7 @@ class Link:
         self._send_soon()
 
     def _receive_soon(self) -> None:
-        if self._inbound and not self._is_receiving and not self._is_paused:
+        if self._inbound and not self._is_receiving and not self._is_paused and self._is_open_at_server:
             self._is_receiving = True
             self._later(self._receive)
 

@@ -1,4 +1,4 @@
-"""The shape of an issue inside a live document, and the edits a client makes to it.
+"""The shape of an issue inside a live document, and the edits that are made to it.
 
 Every edit checks its values first: a document has no rollback, and a string or number that the engine cannot encode
 would kill the process.
@@ -6,7 +6,7 @@ would kill the process.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -14,8 +14,7 @@ from typing import Any, Final
 from pycrdt import Map, Text
 
 from crdt.issue import MAX_COMMENT_CHARS, MAX_DESCRIPTION_CHARS, MAX_SHORT_CHARS, MAX_TITLE_CHARS
-from syncline.errors import CommentNotFound, NotEditable
-from syncline.text_edits import edits_between
+from crdt.text_edits import edits_between, rebased
 
 # Python name → key in the document's `fields` map.
 FIELD_KEYS: Final[Mapping[str, str]] = {
@@ -31,6 +30,18 @@ FIELD_KEYS: Final[Mapping[str, str]] = {
 }
 
 FieldValue = str | datetime | None
+
+
+class UnknownComment(Exception):
+    """The issue has no such comment."""
+
+    def __init__(self, comment_id: str) -> None:
+        super().__init__(f"no comment {comment_id}")
+        self.comment_id = comment_id
+
+
+class NotPlain(Exception):
+    """The document holds something in that place which text cannot replace, such as an embedded object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +64,34 @@ class Shape:
     comments: Map[Any]
     stamps: Map[Any]
 
+    @classmethod
+    def of(cls, root: Callable[..., Any]) -> Shape:
+        """`root` gives a root of the document by name and `type`, as `pycrdt.Doc.get` does."""
+        return cls(
+            title=root("title", type=Text),
+            description=root("description", type=Text),
+            fields=root("fields", type=Map),
+            labels=root("labels", type=Map),
+            comments=root("comments", type=Map),
+            stamps=root("stamps", type=Map),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What one `update` is asked to do. None and empty mean: leave as it is. `labels`: exactly these."""
+    """What one `update` is asked to do. None and empty mean: leave as it is. `labels`: exactly these.
+
+    `seen_…`: the text over which the new one was written; what others have made of it meanwhile stays.
+    """
 
     title: str | None = None
     description: str | None = None
     fields: Mapping[str, FieldValue] | None = None
-    labels: frozenset[str] | None = None
+    labels: Collection[str] | None = None
     add_labels: tuple[str, ...] = ()
     remove_labels: tuple[str, ...] = ()
+    seen_title: str | None = None
+    seen_description: str | None = None
 
     def check(self) -> None:
         """Raises ValueError for what cannot be written or would not be read back."""
@@ -72,15 +100,21 @@ class Changes:
         for name, value in (self.fields or {}).items():
             if isinstance(value, str):
                 _check_text(name, value, MAX_SHORT_CHARS)
+            elif value is not None:
+                iso(value)
         for label in (*self.add_labels, *self.remove_labels, *(self.labels or ())):
             _check_label(label)
 
     def make(self, shape: Shape, author: Author) -> None:
-        """Write them. Fields and labels that have the value already are left alone."""
+        """Write them. Fields and labels that have the value already are left alone. Raises NotPlain before anything is
+        written."""
+        for text, new in ((shape.title, self.title), (shape.description, self.description)):
+            if new is not None:
+                _expect_plain(text)
         if self.title is not None:
-            rewrite(shape.title, self.title)
+            rewrite(shape.title, self.title, self.seen_title)
         if self.description is not None:
-            rewrite(shape.description, self.description)
+            rewrite(shape.description, self.description, self.seen_description)
         for name, value in (self.fields or {}).items():
             set_field(shape, name, value, author)
         self._label(shape.labels)
@@ -105,12 +139,15 @@ def set_field(shape: Shape, name: str, value: FieldValue, author: Author) -> Non
     shape.stamps[key] = {"at": iso(author.at), "by": author.user, "device": author.device}
 
 
-def rewrite(text: Text, new: str) -> None:
-    """Make `text` read `new` with minimal edits. Raises NotEditable when it holds more than characters."""
-    if any(not isinstance(piece, str) for piece, _ in text.diff()):
-        raise NotEditable("the text holds an embedded object")
+def rewrite(text: Text, new: str, seen: str | None = None) -> None:
+    """Make `text` read `new` with minimal edits; or change in it what `new` changes in `seen`.
+
+    Raises NotPlain when it holds more than characters.
+    """
+    _expect_plain(text)
     old = str(text)
-    for edit in edits_between(old, new):
+    edits = edits_between(old, new) if seen in (None, old) else rebased(edits_between(seen, new), seen, old)
+    for edit in edits:
         start = len(old[: edit.start].encode())
         deleted = len(old[edit.start : edit.start + edit.deleted].encode())
         if deleted:
@@ -145,10 +182,10 @@ def delete_comment(shape: Shape, comment_id: str, author: Author) -> None:
 
 
 def comment_of(shape: Shape, comment_id: str) -> Map[Any]:
-    """The map of one comment. Raises CommentNotFound."""
+    """The map of one comment. Raises UnknownComment."""
     comment = shape.comments.get(comment_id)
     if not isinstance(comment, Map):
-        raise CommentNotFound(comment_id)
+        raise UnknownComment(comment_id)
     return comment
 
 
@@ -162,6 +199,11 @@ def iso(moment: datetime) -> str:
     if moment.tzinfo is None:
         raise ValueError("a datetime needs a time zone")
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _expect_plain(text: Text) -> None:
+    if any(not isinstance(piece, str) for piece, _ in text.diff()):
+        raise NotPlain("the text holds an embedded object")
 
 
 def _check_text(name: str, text: str | None, limit: int) -> None:

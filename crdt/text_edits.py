@@ -28,6 +28,47 @@ def edits_between(old: str, new: str) -> list[TextEdit]:
     return list(_trimmed_edits(old, new, 0, (_LINES, _WORDS)))[::-1]
 
 
+def rebased(edits: Sequence[TextEdit], seen: str, now: str) -> list[TextEdit]:
+    """Edits of `seen` as edits of `now`, which others have made of it meanwhile. What they wrote stays, what they
+    deleted stays deleted. Last place first, in and out.
+    """
+    kept = list(_kept(edits_between(seen, now)[::-1], len(seen)))
+    moved = [one for edit in reversed(edits) for one in _moved(edit, kept)]
+    return moved[::-1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A stretch of the text that was seen, and where it is now."""
+
+    seen_at: int
+    now_at: int
+    length: int
+
+
+def _kept(theirs: Sequence[TextEdit], length: int) -> Iterator[_Kept]:
+    """What their edits, first place first, left of a text of `length` characters."""
+    seen_at = now_at = 0
+    for edit in theirs:
+        yield _Kept(seen_at, now_at, edit.start - seen_at)
+        now_at += edit.start - seen_at + len(edit.inserted)
+        seen_at = edit.start + edit.deleted
+    yield _Kept(seen_at, now_at, length - seen_at)
+
+
+def _moved(edit: TextEdit, kept: Sequence[_Kept]) -> Iterator[TextEdit]:
+    """One edit, first place first: its text goes behind whatever is left of what was before it."""
+    end = edit.start + edit.deleted
+    before = [part for part in kept if part.seen_at < edit.start and part.length]
+    at = before[-1].now_at + min(before[-1].length, edit.start - before[-1].seen_at) if before else 0
+    if edit.inserted:
+        yield TextEdit(at, 0, edit.inserted)
+    for part in kept:
+        first, last = max(edit.start, part.seen_at), min(end, part.seen_at + part.length)
+        if first < last:
+            yield TextEdit(part.now_at + first - part.seen_at, last - first, "")
+
+
 def _trimmed_edits(old: str, new: str, offset: int, grains: Sequence[re.Pattern[str]]) -> Iterator[TextEdit]:
     """Leave out what both begin and end with; compare the rest token by token, then finer."""
     prefix = _common(old, new)
