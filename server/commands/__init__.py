@@ -2,7 +2,7 @@
 
 import typer
 
-from server.commands import compact, info, quarantine, replay, verify
+from server.commands import compact, export, info, quarantine, replay, verify
 
 
 def register(app: typer.Typer) -> None:
@@ -10,5 +10,6 @@ def register(app: typer.Typer) -> None:
     app.command("replay")(replay.command)
     app.command("verify")(verify.command)
     app.command("compact")(compact.command)
+    app.command("export")(export.command)
     app.command("info")(info.command)
     app.add_typer(quarantine.commands, name="quarantine")

@@ -1,0 +1,26 @@
+"""JSON: one object with `workspace`, `seq`, `epoch`, `users` and `issues`, a record a line."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from server.portability.records import dumped, header_record, issue_record, user_record
+from storage.export import ExportHeader, User
+from storage.store import ProjectedIssue
+
+
+async def write(
+    header: ExportHeader, users: AsyncIterator[User], issues: AsyncIterator[ProjectedIssue]
+) -> AsyncIterator[str]:
+    """The file in chunks."""
+    yield dumped(header_record(header))[:-1] + ',\n"users":['
+    separator = "\n"
+    async for user in users:
+        yield separator + dumped(user_record(user))
+        separator = ",\n"
+    yield '],\n"issues":['
+    separator = "\n"
+    async for issue in issues:
+        yield separator + dumped(issue_record(issue))
+        separator = ",\n"
+    yield "]}\n"
