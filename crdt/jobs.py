@@ -9,16 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
+from uuid import UUID
 
 from crdt.compaction import STORED, compact
 from crdt.document import Document
+from crdt.edits import Edit, make
 from crdt.errors import SCHEMA, Refused
 from crdt.gate import check, fold, index_of
 from crdt.index import Index
 from crdt.issue import IssueContent, read
 from crdt.records import Limits, Overwrite
 from crdt.resident import Resident, ResidentIssue
-from crdt.update import diff, merge, repair_cuts
+from crdt.shape import Author
+from crdt.update import EMPTY_UPDATE, diff, merge, repair_cuts
 
 Result_co = TypeVar("Result_co", covariant=True)
 
@@ -237,6 +240,35 @@ class Diff:
         return Bytes(diff(self.update, self.state_vector))
 
 
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """One update for all edits, EMPTY_UPDATE when nothing changes, and what became of each (see `crdt.edits`)."""
+
+    update: bytes
+    outcomes: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class MakeEdits:
+    """Edit an issue that is all of `updates`, in order; a later edit sees what the earlier ones made.
+
+    Nobody else may write with `client_id` meanwhile.
+    """
+
+    issue: str
+    updates: Sequence[bytes]
+    client_id: int
+    author: Author
+    edits: Sequence[Edit]
+
+    def run(self, resident: Resident) -> Edited:
+        """The update, causally closed over `updates`."""
+        document, _ = _loaded(merge(self.updates), self.client_id)
+        made = [make(document, UUID(self.issue), self.author, edit) for edit in self.edits]
+        updates = [update for update, _ in made if update != EMPTY_UPDATE]
+        return Edited(merge(updates), [outcome for _, outcome in made])
+
+
 def _answer(job: Job[object], resident: Resident) -> object:
     try:
         return job.run(resident)
@@ -244,11 +276,11 @@ def _answer(job: Job[object], resident: Resident) -> object:
         return Refusal(refused.reason, refused.detail)
 
 
-def _loaded(merged: bytes) -> tuple[Document, Index]:
+def _loaded(merged: bytes, client_id: int | None = None) -> tuple[Document, Index]:
     """A document of all of `merged`, and its index. Raises `Refused` where something would be left out or pending."""
     index = Index()
     _admit(index, merged)
-    document = Document.load(repair_cuts(merged, index.cuts))
+    document = Document.load(repair_cuts(merged, index.cuts), client_id)
     _expect_all(document, index)
     return document, index
 

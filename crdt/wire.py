@@ -9,9 +9,10 @@ from typing import Any, Final
 
 import msgpack  # type: ignore[import-untyped]
 
-from crdt import jobs
+from crdt import edits, jobs
 from crdt.issue import Comment, IssueContent
 from crdt.records import Limits, Overwrite
+from crdt.shape import Author, Changes
 
 _DATACLASSES: Final = (
     IssueContent,
@@ -32,6 +33,15 @@ _DATACLASSES: Final = (
     jobs.Several,
     jobs.Answers,
     jobs.Refusal,
+    jobs.MakeEdits,
+    jobs.Edited,
+    Author,
+    Changes,
+    edits.Begin,
+    edits.Delete,
+    edits.AddComment,
+    edits.EditComment,
+    edits.DeleteComment,
 )
 _FIELDS: Final[Mapping[type, tuple[str, ...]]] = MappingProxyType(
     {record: tuple(field.name for field in fields(record)) for record in _DATACLASSES}

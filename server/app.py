@@ -19,6 +19,9 @@ from server.config import Settings
 from server.doors import changes
 from server.doors.changes import Changes, ChangesLimits, ChangesServices
 from server.doors.http import NotReady, http_app
+from server.doors.rest.frame import Frame
+from server.doors.rest.issues_read import IssuesRead
+from server.doors.rest.routes import rest_routes
 from server.doors.yjs import YjsServices
 from server.engine import EnginePool
 from server.entrance import Entrance
@@ -200,14 +203,16 @@ class Node:
         endpoint = kind(entrance.route, self._settings.allowed_origins, bounds.of_sockets(self._settings))
         return Listener(
             bound,
-            http_app(self._metrics, self._check_ready, [Route(changes.PATH, self._changes().answer)]),
+            http_app(self._metrics, self._check_ready, self._routes()),
             endpoint,
             head_timeout_seconds=self._settings.handshake_timeout_seconds,
             shutdown_timeout_seconds=self._settings.shutdown_timeout_seconds,
         )
 
-    def _changes(self) -> Changes:
-        return Changes(ChangesServices(self._opened.store, self._feeds, self._verify), ChangesLimits())
+    def _routes(self) -> list[Route]:
+        feed = Changes(ChangesServices(self._opened.store, self._feeds, self._verify), ChangesLimits())
+        frame = Frame(self._opened.store, self._verify)
+        return [Route(changes.PATH, feed.answer), *rest_routes(frame, IssuesRead(self._opened.issues))]
 
     def _committed(self, stats: CommitStats) -> None:
         self._observe.commit(stats)

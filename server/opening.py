@@ -13,6 +13,7 @@ from storage.data_directory import DirectoryInUse, DirectoryLock
 from storage.database import open_database
 from storage.embedded import EmbeddedPostgres
 from storage.errors import StoreError
+from storage.issue_reader import IssueReader
 from storage.migrate import migrate
 from storage.postgres import PostgresStore
 
@@ -21,9 +22,10 @@ CLOSE_SECONDS = 1.0  # for statements under way when everything that could wait 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A migrated, connected store. `embedded` is None when the database is somebody else's."""
+    """A migrated, connected store, and its issues as records. `embedded` is None when the database is not ours."""
 
     store: PostgresStore
+    issues: IssueReader
     dsn: str
     embedded: EmbeddedPostgres | None
 
@@ -44,7 +46,7 @@ async def open_store(settings: Settings, *, serving: bool = False) -> AsyncItera
         await migrate(dsn)
         database = await open_database(dsn, bounds.of_database(settings))
         stack.push_async_callback(database.close, CLOSE_SECONDS)
-        yield Opened(PostgresStore(database), dsn, embedded)
+        yield Opened(PostgresStore(database), IssueReader(database), dsn, embedded)
 
 
 def database_url(settings: Settings) -> str:

@@ -134,6 +134,10 @@ class Room:
         """Everybody's presence, for a joiner or a QueryAwareness."""
         return self._feeder.presence.update()
 
+    def updates(self) -> list[bytes]:
+        """What is committed, whole, for an engine."""
+        return self._committed.pieces()
+
     # What the hub and the relay call.
 
     def feed(self, deltas: Sequence[Delta]) -> None:

@@ -1,0 +1,72 @@
+"""A session without a socket: how the server itself writes into a room, with a receipt like anybody."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+from server.dialects.native import QUIET
+from server.hub import Hub
+from server.permissions import Identity
+from server.record_errors import Unavailable
+from server.room import Room
+from server.session import Outcome, Session
+from storage.errors import StoreError
+from storage.store import Workspace
+
+
+class Pen:
+    """One place in one room, for one update. To the room it is a connection that takes everything at once."""
+
+    def __init__(self, hub: Hub, identity: Identity) -> None:
+        self._hub = hub
+        self._session = Session(identity, self, QUIET, f"record of {identity.user_id}")
+        self._room: Room | None = None
+        self._receipt: asyncio.Future[Outcome] | None = None
+
+    async def enter(self, workspace: Workspace, issue_id: UUID) -> Room:
+        """Open the issue. Raises `Unavailable`."""
+        try:
+            self._room = await self._hub.join(workspace, issue_id, self._session)
+        except StoreError as error:
+            raise Unavailable("the issue cannot be opened now") from error
+        return self._room
+
+    async def write(self, update: bytes) -> Outcome:
+        """Submit, and wait for the commit. Raises `Unavailable` when the room ends first."""
+        assert self._room is not None
+        if self._session.is_closed:
+            raise Unavailable("the issue was closed meanwhile")
+        self._receipt = asyncio.get_running_loop().create_future()
+        self._room.submit(self._session, update, self._answered)
+        return await self._receipt
+
+    def leave(self) -> None:
+        """Done here."""
+        self._session.is_closed = True
+        if self._room is not None:
+            self._hub.leave(self._room, self._session)
+
+    # `Connection`, as the room sees it.
+
+    def send(self, frame: bytes) -> None:
+        """See `Connection.send`. Nobody reads."""
+
+    def buffered_bytes(self) -> int:
+        """See `Connection.buffered_bytes`."""
+        return 0
+
+    def close(self, code: int, reason: str) -> None:
+        """See `Connection.close`."""
+        if self._receipt is not None and not self._receipt.done():
+            self._receipt.set_exception(Unavailable(f"not stored ({reason})"))
+
+    def pause_reading(self) -> None:
+        """See `Connection.pause_reading`. What is under way is one update."""
+
+    def resume_reading(self) -> None:
+        """See `Connection.resume_reading`."""
+
+    def _answered(self, outcome: Outcome) -> None:
+        if self._receipt is not None and not self._receipt.done():
+            self._receipt.set_result(outcome)

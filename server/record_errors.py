@@ -1,0 +1,29 @@
+"""Why an edit of a record was not made. The messages are for whoever asked, and hold no content."""
+
+
+class RecordError(Exception):
+    """Nothing of the edit was written, unless it is `Unavailable`."""
+
+
+class NotThere(RecordError):
+    """No such issue, or no such comment on it."""
+
+
+class Exists(RecordError):
+    """The id is taken by something else."""
+
+
+class Forbidden(RecordError):
+    """The role does not allow it."""
+
+
+class Invalid(RecordError):
+    """The edit holds a value that cannot be written."""
+
+
+class Unwritable(RecordError):
+    """The document, or its gate, does not take the edit."""
+
+
+class Unavailable(RecordError):
+    """Try again: whether the edit was written is unknown."""

@@ -1,0 +1,155 @@
+"""Records: issues written by those who hold no document. Every edit goes through its issue's room like anybody's."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Final
+from uuid import UUID
+from weakref import WeakValueDictionary
+
+from crdt import edits
+from crdt.edits import Begin, Edit
+from crdt.errors import CLIENT_ID, Refused
+from crdt.jobs import Edited, MakeEdits
+from crdt.shape import Author
+from crdt.update import EMPTY_UPDATE
+from crdt.writing import CLIENT_ID_BITS
+from server.clock import Clock
+from server.hub import Hub
+from server.pen import Pen
+from server.permissions import Identity, may_edit
+from server.record_errors import Exists, Forbidden, Invalid, NotThere, RecordError, Unavailable, Unwritable
+from server.room import Room
+from server.session import Rejected, Stored
+from storage.engine import Engine, EngineFailed, EngineUnavailable, IssueKey
+from storage.store import Workspace
+
+_FAILURES: Final = {
+    edits.NOT_THERE: NotThere("no such issue"),
+    edits.NO_COMMENT: NotThere("no such comment"),
+    edits.OTHER_BEGINNING: Exists("the issue exists and began otherwise"),
+    edits.OTHER_COMMENT: Exists("the comment exists"),
+    edits.NOT_PLAIN: Unwritable("an embedded object stands where text should be written"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The edit is committed; `seq`: the newest seq of the issue that it takes to see it · `is_new`: it began here."""
+
+    issue_id: UUID
+    seq: int
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RecordServices:
+    """What records stand on."""
+
+    hub: Hub
+    engine: Engine
+    clock: Clock
+
+
+class Records:
+    """Edits of records, made by an engine on what is committed. One at a time an issue: they share a client id."""
+
+    def __init__(self, services: RecordServices, *, timeout_seconds: float = 20.0) -> None:
+        self._services = services
+        self._timeout_seconds = timeout_seconds
+        self._turns: WeakValueDictionary[IssueKey, asyncio.Lock] = WeakValueDictionary()
+        self._secret = secrets.token_bytes(16)
+
+    async def change(
+        self, workspace: Workspace, identity: Identity, issue_id: UUID, edit: Edit, *, device: str | None = None
+    ) -> Written:
+        """Make an edit and commit it. Raises `RecordError` in all its kinds."""
+        (written,) = await self.change_issue(workspace, identity, issue_id, [edit], device=device)
+        if isinstance(written, RecordError):
+            raise written
+        return written
+
+    async def change_issue(
+        self,
+        workspace: Workspace,
+        identity: Identity,
+        issue_id: UUID,
+        wanted: Sequence[Edit],
+        *,
+        device: str | None = None,
+    ) -> list[Written | RecordError]:
+        """Make edits of one issue in order and commit them together; one that fails is left out. Raises `RecordError`
+        for what concerns them all."""
+        if not may_edit(identity):
+            raise Forbidden("a viewer may not edit")
+        _check(wanted)
+        key = IssueKey(workspace.id, issue_id)
+        turn = self._turns.setdefault(key, asyncio.Lock())
+        writer = replace(identity, device_id=device or identity.device_id)
+        pen = Pen(self._services.hub, writer)
+        try:
+            async with asyncio.timeout(self._timeout_seconds), turn:
+                room = await pen.enter(workspace, issue_id)
+                edited = await self._edited(key, room, writer, wanted)
+                seq = room.seq if edited.update == EMPTY_UPDATE else await self._commit(pen, edited.update)
+        except TimeoutError:
+            raise Unavailable("not stored in time") from None
+        finally:
+            pen.leave()
+        return [_result(issue_id, seq, edit, told) for edit, told in zip(wanted, edited.outcomes, strict=True)]
+
+    async def _edited(self, key: IssueKey, room: Room, writer: Identity, wanted: Sequence[Edit]) -> Edited:
+        author = Author(writer.user_id, writer.device_id or "", self._services.clock.now())
+        client_id = self._client_id(key, writer.user_id)
+        job = MakeEdits(str(key.issue_id), room.updates(), client_id, author, wanted)
+        try:
+            return await self._services.engine.run(job, key=key)
+        except (Refused, EngineFailed):  # if it is the issue's fault, the projector quarantines it
+            raise Unwritable("the engine does not take the edit") from None
+        except EngineUnavailable:
+            raise Unavailable("too busy") from None
+
+    async def _commit(self, pen: Pen, update: bytes) -> int:
+        with self._unless_lost():
+            outcome = await pen.write(update)
+            if isinstance(outcome, Stored):
+                return outcome.seq
+            if isinstance(outcome, Rejected) and outcome.refused.reason != CLIENT_ID:
+                raise Unwritable(outcome.refused.reason)
+            raise Unavailable("try again")
+
+    def _client_id(self, key: IssueKey, user: str) -> int:
+        """The same as long as every commit is answered, so that an issue does not gather them."""
+        name = f"{key} {user}".encode()
+        return int.from_bytes(hashlib.sha256(self._secret + name).digest()[: CLIENT_ID_BITS // 8], "big") or 1
+
+    @contextmanager
+    def _unless_lost(self) -> Iterator[None]:
+        """Clocks must not be used twice: where it is unknown what was committed, all client ids are drawn anew."""
+        try:
+            yield
+        except Unwritable:
+            raise
+        except BaseException:
+            self._secret = secrets.token_bytes(16)
+            raise
+
+
+def _check(wanted: Sequence[Edit]) -> None:
+    try:
+        for edit in wanted:
+            edit.check()
+    except ValueError as error:
+        raise Invalid(str(error)) from None
+
+
+def _result(issue_id: UUID, seq: int, edit: Edit, told: str) -> Written | RecordError:
+    if told in _FAILURES:
+        failure = _FAILURES[told]
+        return type(failure)(*failure.args)
+    return Written(issue_id, seq, isinstance(edit, Begin) and told == edits.MADE)
