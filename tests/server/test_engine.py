@@ -250,20 +250,20 @@ async def test_closed_at_any_turn_of_a_start_it_leaves_nothing(
     start: Start, turns_before: int, is_cancelled: bool
 ) -> None:
     pool, itself = start(limits()), psutil.Process()
-    before = (itself.children(), itself.num_fds())
+    before = (children(), itself.num_fds())
     starting = asyncio.create_task(pool.run(Merge(HONEST), key=VICTIM))
     await turns(turns_before)
     if is_cancelled:
         starting.cancel()
     await pool.close()
-    assert (itself.children(), itself.num_fds()) == before
+    assert (children(), itself.num_fds()) == before
     with pytest.raises(asyncio.CancelledError if is_cancelled else EngineUnavailable):
         await starting
 
 
 async def test_closed_after_cancelled_jobs_it_leaves_nothing(start: Start) -> None:
     pool, itself = start(limits(processes=2), UNGATED), psutil.Process()
-    before = (itself.children(), itself.num_fds())
+    before = (children(), itself.num_fds())
     await pool.warm()
     hang = Merge(hostile.hostile(next(iter(hostile.HANGING.values()))))
     jobs = [asyncio.create_task(pool.run(hang, key=IssueKey(1, UUID(int=number)))) for number in range(8)]
@@ -272,7 +272,7 @@ async def test_closed_after_cancelled_jobs_it_leaves_nothing(start: Start) -> No
         for job in jobs:
             job.cancel()
     await pool.close()
-    assert (itself.children(), itself.num_fds()) == before
+    assert (children(), itself.num_fds()) == before
 
 
 async def test_an_engine_that_cannot_start_blames_no_issue(start: Start, watch: Watch) -> None:
@@ -332,6 +332,11 @@ async def test_an_engine_process_dies_with_its_parent_even_while_it_hangs(tmp_pa
     os.kill(parent.pid, signal.SIGKILL)
     await parent.wait()
     await eventually(lambda: not is_alive(engine))
+
+
+def children() -> set[int]:
+    """Our processes, as ids. A Postgres for other tests may be among them."""
+    return {child.pid for child in psutil.Process().children()}
 
 
 def is_alive(pid: int) -> bool:
