@@ -21,6 +21,7 @@ from server.doors.changes import Changes, ChangesLimits, ChangesServices
 from server.doors.http import NotReady, http_app
 from server.doors.rest.frame import Frame
 from server.doors.rest.issues_read import IssuesRead
+from server.doors.rest.issues_write import IssuesWrite
 from server.doors.rest.routes import rest_routes
 from server.doors.yjs import YjsServices
 from server.engine import EnginePool
@@ -32,6 +33,7 @@ from server.metrics import Metrics
 from server.observation import Observation
 from server.opening import Opened, open_store
 from server.permissions import Identity, Role
+from server.records import Records, RecordServices
 from server.relay import LogRelay
 from server.stopping import Stop
 from server.supervisor import Supervisor
@@ -212,7 +214,9 @@ class Node:
     def _routes(self) -> list[Route]:
         feed = Changes(ChangesServices(self._opened.store, self._feeds, self._verify), ChangesLimits())
         frame = Frame(self._opened.store, self._verify)
-        return [Route(changes.PATH, feed.answer), *rest_routes(frame, IssuesRead(self._opened.issues))]
+        records = Records(RecordServices(self._hub, self._engine, self._clock))
+        rest = rest_routes(frame, IssuesRead(self._opened.issues), IssuesWrite(records))
+        return [Route(changes.PATH, feed.answer), *rest]
 
     def _committed(self, stats: CommitStats) -> None:
         self._observe.commit(stats)

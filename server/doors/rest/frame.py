@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from pydantic import ValidationError
 from starlette.requests import Request
@@ -108,6 +108,14 @@ def invalid(error: ValidationError) -> Problem:
     found = error.errors(include_input=False, include_context=False, include_url=False)
     errors = [FieldError(".".join(map(str, each["loc"])), each["msg"]) for each in found]
     return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", "some fields are not what they should be", errors=errors)
+
+
+def issue_id_of(request: Request) -> UUID:
+    """The issue a path names."""
+    try:
+        return UUID(request.path_params["issue"])
+    except ValueError:
+        raise Problem(HTTPStatus.NOT_FOUND, "unknown-issue", "an issue's id is a UUID") from None
 
 
 def _presented_token(request: Request) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from typing import Final, TypeVar
-from uuid import UUID
 
 from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from server.doors.rest import cursors
-from server.doors.rest.frame import Caller, FieldError, Problem, invalid
+from server.doors.rest.frame import Caller, FieldError, Problem, invalid, issue_id_of
 from server.doors.rest.models import ListParameters, ReadParameters
 from storage.issue_reader import IssueReader
 from storage.tables.issue_queries import Keyset
@@ -41,7 +40,7 @@ class IssuesRead:
         """One issue, deleted or not; 304 when the caller has this version already."""
         asked = _parameters(request, ReadParameters)
         await self._reach(caller, asked.min_seq)
-        row = await self._reader.one(caller.workspace.id, _issue_id(request))
+        row = await self._reader.one(caller.workspace.id, issue_id_of(request))
         if row is None:
             raise Problem(HTTPStatus.NOT_FOUND, "unknown-issue", "no such issue")
         etag = f'"{row.version}"'
@@ -68,13 +67,6 @@ def _keyset(asked: ListParameters) -> Keyset | None:
     except ValueError as error:
         wrong = [FieldError("cursor", str(error))]
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", "not a cursor of this list", errors=wrong) from None
-
-
-def _issue_id(request: Request) -> UUID:
-    try:
-        return UUID(request.path_params["issue"])
-    except ValueError:
-        raise Problem(HTTPStatus.NOT_FOUND, "unknown-issue", "an issue's id is a UUID") from None
 
 
 def _names(if_none_match: str, etag: str) -> bool:

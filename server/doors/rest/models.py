@@ -8,8 +8,10 @@ from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
+from crdt.edits import Begin
 from crdt.encoding import MAX_SAFE_INTEGER
-from crdt.issue import MAX_SHORT_CHARS
+from crdt.issue import MAX_DESCRIPTION_CHARS, MAX_LABELS, MAX_SHORT_CHARS, MAX_TITLE_CHARS
+from crdt.shape import Changes
 from storage.store import ProjectedIssue
 from storage.tables.issue_queries import IssueQuery, Keyset, Sort
 
@@ -105,4 +107,56 @@ class ListParameters(ReadParameters):
             label=self.label,
             updated_since=self.updated_since,
             is_deleted=self.deleted,
+        )
+
+
+class _Fields(BaseModel):
+    """What a client may write of an issue. None empties a field that may be empty."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    status: Short | None = None
+    priority: Short | None = None
+    user_id: Short | None = None
+    session_id: Short | None = None
+    claude_task_id: Short | None = None
+    completed_at: AwareDatetime | None = None
+
+    def fields(self) -> dict[str, str | datetime | None]:
+        """The fields that are named."""
+        return {name: getattr(self, name) for name in _Fields.model_fields if name in self.model_fields_set}
+
+
+class IssueCreate(_Fields):
+    """A new issue. With an `id`, sending it again changes nothing."""
+
+    id: UUID | None = None
+    title: Annotated[str, Field(min_length=1, max_length=MAX_TITLE_CHARS)]
+    description: Annotated[str, Field(max_length=MAX_DESCRIPTION_CHARS)] = ""
+    labels: Annotated[list[Short], Field(max_length=MAX_LABELS)] = []
+
+    def edit(self) -> Begin:
+        """What is asked of the document."""
+        return Begin(self.title, self.description, self.labels, self.fields())
+
+
+class IssuePatch(_Fields):
+    """Changes of an issue: only what is named. `labels` replaces them all, `add_labels` and `remove_labels` do not."""
+
+    title: Annotated[str, Field(max_length=MAX_TITLE_CHARS)] = ""
+    description: Annotated[str, Field(max_length=MAX_DESCRIPTION_CHARS)] = ""
+    labels: Annotated[list[Short], Field(max_length=MAX_LABELS)] = []
+    add_labels: Annotated[list[Short], Field(max_length=MAX_LABELS)] = []
+    remove_labels: Annotated[list[Short], Field(max_length=MAX_LABELS)] = []
+
+    def edit(self) -> Changes:
+        """What is asked of the document."""
+        named = self.model_fields_set
+        return Changes(
+            title=self.title if "title" in named else None,
+            description=self.description if "description" in named else None,
+            fields=self.fields(),
+            labels=self.labels if "labels" in named else None,
+            add_labels=tuple(self.add_labels),
+            remove_labels=tuple(self.remove_labels),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,26 +13,23 @@ import asyncpg
 import pytest
 from starlette.applications import Starlette
 
-from server.auth import TokenRefused
 from server.doors.http import http_app
 from server.doors.rest.frame import Frame
 from server.doors.rest.issues_read import IssuesRead
+from server.doors.rest.issues_write import IssuesWrite
 from server.doors.rest.routes import rest_routes
 from server.metrics import Metrics
-from server.permissions import Identity, Role
+from server.records import Records, RecordServices
 from storage.database import DatabaseLimits, open_database
 from storage.issue_reader import IssueReader
 from storage.postgres import PostgresStore
 from storage.tables.issue_queries import IssueQuery, Keyset, statement
+from tests.server.house import house
+from tests.server.rest.asking import ask, verify
+from tests.simulation.time import VirtualClock
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ISSUES = "/v1/workspaces/main/issues"
-
-
-def verify(token: str) -> Identity:
-    if token not in ("main", "other", "ghosts"):
-        raise TokenRefused("no")
-    return Identity("ana", token, Role.MEMBER)
 
 
 async def ready() -> None: ...
@@ -45,24 +41,8 @@ class Api:
     connection: asyncpg.Connection[asyncpg.Record]
     workspace: int
 
-    async def get(self, address: str, token: str | None = "main", **headers: str) -> tuple[int, Any, dict[str, str]]:
-        path, _, query = address.partition("?")
-        sent: list[Any] = []
-
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": b"", "more_body": False}
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        given = {"authorization": f"Bearer {token}"} if token else {}
-        given |= {name.replace("_", "-"): value for name, value in headers.items()}
-        raw = [(name.encode(), value.encode()) for name, value in given.items()]
-        scope = {"type": "http", "method": "GET", "path": path, "query_string": query.encode(), "headers": raw}
-        await self.app(scope, receive, send)
-        body = b"".join(part.get("body", b"") for part in sent[1:])
-        got = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-        return sent[0]["status"], json.loads(body) if body else None, got
+    async def get(self, address: str, token: str | None = "main", **headers: Any) -> tuple[int, Any, dict[str, str]]:
+        return await ask(self.app, "GET", address, token=token, **headers)
 
     async def add(self, number: int, minutes: int | None = 0, **columns: object) -> None:
         moment = None if minutes is None else NOW + timedelta(minutes=minutes)
@@ -93,8 +73,10 @@ async def api(store: PostgresStore, dsn: str) -> AsyncIterator[Api]:
     await store.create_workspace("other", "Other")
     database = await open_database(dsn, DatabaseLimits(connections_max=2))
     connection = await asyncpg.connect(dsn)
-    issues = IssuesRead(IssueReader(database), min_seq_seconds=0.1)
-    yield Api(http_app(Metrics(), ready, rest_routes(Frame(store, verify), issues)), connection, workspace.id)
+    read = IssuesRead(IssueReader(database), min_seq_seconds=0.1)
+    async with house(store=store) as home:
+        write = IssuesWrite(Records(RecordServices(home.hub, home.engine, VirtualClock())))
+        yield Api(http_app(Metrics(), ready, rest_routes(Frame(store, verify), read, write)), connection, workspace.id)
     await connection.close()
     await database.close()
 

@@ -1,0 +1,43 @@
+"""One request to the application, without a socket."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from starlette.applications import Starlette
+
+from server.auth import TokenRefused
+from server.permissions import Identity, Role
+
+
+def verify(token: str) -> Identity:
+    """`main`, `other` and `ghosts` are tokens of a member of these workspaces, `viewer` of one who reads `main`."""
+    if token == "viewer":
+        return Identity("eve", "main", Role.VIEWER)
+    if token not in ("main", "other", "ghosts"):
+        raise TokenRefused("no")
+    return Identity("ana", token, Role.MEMBER)
+
+
+async def ask(
+    app: Starlette, method: str, address: str, *, token: str | None = "main", body: bytes = b"", **headers: str
+) -> tuple[int, Any, dict[str, str]]:
+    """Status, JSON and headers of the answer."""
+    path, _, query = address.partition("?")
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    given = {"authorization": f"Bearer {token}"} if token else {}
+    given |= {name.replace("_", "-"): value for name, value in headers.items()}
+    raw = [(name.encode(), value.encode()) for name, value in given.items()]
+    scope = {"type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": raw}
+    await app(scope, receive, send)
+    content = b"".join(part.get("body", b"") for part in sent[1:])
+    got = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    return sent[0]["status"], json.loads(content) if content else None, got

@@ -1,0 +1,137 @@
+"""Writing issues over `/v1`: ordinary edits of their documents, on a real Postgres."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import pytest
+from starlette.applications import Starlette
+
+from crdt.document import Document
+from crdt.issue import IssueContent, read
+from crdt.update import merge
+from server.doors.http import http_app
+from server.doors.rest.frame import Frame
+from server.doors.rest.issues_read import IssuesRead
+from server.doors.rest.issues_write import IssuesWrite
+from server.doors.rest.routes import rest_routes
+from server.metrics import Metrics
+from server.records import Records, RecordServices
+from storage.database import DatabaseLimits, open_database
+from storage.issue_reader import IssueReader
+from storage.postgres import PostgresStore
+from tests.server.house import House, Peer, house
+from tests.server.rest.asking import ask, verify
+from tests.simulation.time import VirtualClock
+
+ISSUES = "/v1/workspaces/main/issues"
+ID = UUID(int=5)
+
+
+async def ready() -> None: ...
+
+
+@dataclass(frozen=True)
+class Api:
+    app: Starlette
+    home: House
+
+    async def __call__(self, method: str, path: str, body: object = None, **more: Any) -> tuple[int, Any, Any]:
+        sent = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        return await ask(self.app, method, ISSUES + path, body=sent, **more)
+
+    async def content(self) -> IssueContent:
+        stored = await self.home.store.load(self.home.workspace.id, ID)
+        return read(Document.load(merge(stored.updates)))
+
+
+@pytest.fixture
+async def api(store: PostgresStore, dsn: str) -> AsyncIterator[Api]:
+    database = await open_database(dsn, DatabaseLimits(connections_max=2))
+    async with house(store=store) as home:
+        write = IssuesWrite(Records(RecordServices(home.hub, home.engine, VirtualClock())), max_body_bytes=10_000)
+        frame, reading = Frame(store, verify), IssuesRead(IssueReader(database))
+        yield Api(http_app(Metrics(), ready, rest_routes(frame, reading, write)), home)
+    await database.close()
+
+
+async def created(api: Api, **fields: object) -> None:
+    assert (await api("POST", "", {"id": str(ID), "title": "Slow search", **fields}))[0] == 201
+
+
+async def test_an_issue_is_created_with_an_address_and_a_seq(api: Api) -> None:
+    status, told, headers = await api("POST", "", {"title": "Slow search", "priority": "high", "labels": ["bug"]})
+    assert (status, told["seq"]) == (201, (await api.home.store.workspaces())[0].head)
+    assert headers["location"] == f"{ISSUES}/{told['id']}"
+
+
+async def test_creating_it_again_changes_nothing(api: Api) -> None:
+    await created(api)
+    head = (await api.home.store.workspaces())[0].head
+    status, _, _ = await api("POST", "", {"id": str(ID), "title": "Slow search"})
+    assert (status, (await api.home.store.workspaces())[0].head) == (200, head)
+    status, problem, _ = await api("POST", "", {"id": str(ID), "title": "Another one"})
+    assert (status, problem["type"]) == (409, "urn:syncline:problem:exists")
+
+
+async def test_a_patch_changes_what_it_names_and_nothing_else(api: Api) -> None:
+    await created(api, status="open", user_id="ben", labels=["bug", "slow"])
+    status, told, _ = await api(
+        "PATCH", f"/{ID}", {"status": "done", "user_id": None, "add_labels": ["ui"], "remove_labels": ["slow"]}
+    )
+    now = await api.content()
+    assert (status, told["id"]) == (200, str(ID))
+    assert (now.title, now.status, now.user_id, now.labels) == ("Slow search", "done", None, ("bug", "ui"))
+
+
+async def test_who_has_it_open_sees_the_patch(api: Api) -> None:
+    await created(api)
+    peer = Peer("ben")
+    await api.home.join(peer, ID)
+    await api("PATCH", f"/{ID}", {"title": "Slow search, always"})
+    assert peer.shows() == "Slow search, always"
+
+
+async def test_a_deletion_is_kept_and_can_be_taken_back(api: Api) -> None:
+    await created(api)
+    assert (await api("DELETE", f"/{ID}"))[0] == 200
+    assert (await api.content()).deleted_at is not None
+    assert (await api("POST", f"/{ID}/restore"))[0] == 200
+    assert (await api.content()).deleted_at is None
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "slug"),
+    [
+        ("PATCH", f"/{UUID(int=77)}", {"status": "done"}, 404, "unknown-issue"),
+        ("PATCH", "/x", {"status": "done"}, 404, "unknown-issue"),
+        ("POST", "", {"title": ""}, 422, "invalid"),
+        ("POST", "", {"title": "t", "owner": "eve"}, 422, "invalid"),
+        ("POST", "", b"{", 422, "invalid"),
+        ("POST", "", {"title": "\ud800"}, 422, "invalid"),
+        ("POST", "", {"title": "t", "description": "x" * 20_000}, 413, "too-large"),
+    ],
+)
+async def test_what_cannot_be_written_is_told(
+    api: Api, method: str, path: str, body: object, status: int, slug: str
+) -> None:
+    got, problem, headers = await api(method, path, body)
+    assert (got, problem["type"]) == (status, f"urn:syncline:problem:{slug}")
+    assert headers["content-type"] == "application/problem+json"
+    assert (await api.home.store.workspaces())[0].head == 0
+
+
+async def test_a_viewer_writes_nothing(api: Api) -> None:
+    status, problem, _ = await api("POST", "", {"title": "t"}, token="viewer")
+    assert (status, problem["type"]) == (403, "urn:syncline:problem:forbidden")
+
+
+async def test_the_device_that_wrote_is_in_the_log(api: Api) -> None:
+    await api("POST", "", {"id": str(ID), "title": "t"}, x_device_id="script")
+    [delta] = (await api.home.store.load(api.home.workspace.id, ID)).tail
+    assert (delta.actor_id, delta.device_id) == ("ana", "script")
+    assert (await api("POST", "", {"title": "t"}, x_device_id="d" * 201))[0] == 422
