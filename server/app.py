@@ -264,4 +264,4 @@ def _spare_the_collector() -> None:
     little less often than Python has it, because edits leave none. Connections and rooms do."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    gc.set_threshold(5_000, 10, 10)
