@@ -46,8 +46,8 @@ def issue(key: str, identity: Identity, now: datetime) -> str:
         "iat": int(now.timestamp()),
         "exp": int(identity.expires_at.timestamp()),
     }
-    if identity.device_id is not None:
-        claims["device"] = identity.device_id
+    optional = {"device": identity.device_id, "for": identity.acting_for, "jti": identity.token_id}
+    claims.update({claim: value for claim, value in optional.items() if value is not None})
     return jwt.encode(claims, key, algorithm=ALGORITHM)
 
 
@@ -72,14 +72,19 @@ def verify(token: str, key: str, now: datetime) -> Identity:
 
 
 def _identity(claims: dict[str, Any]) -> Identity:
-    device = claims.get("device")
     return Identity(
         user_id=_name(claims, "sub"),
         workspace=_name(claims, "ws"),
         role=_role(claims.get("role")),
-        device_id=None if device is None else _name(claims, "device"),
+        device_id=_name_if_any(claims, "device"),
         expires_at=_time(claims["exp"]),
+        acting_for=_name_if_any(claims, "for"),
+        token_id=_name_if_any(claims, "jti"),
     )
+
+
+def _name_if_any(claims: dict[str, Any], claim: str) -> str | None:
+    return None if claims.get(claim) is None else _name(claims, claim)
 
 
 def _name(claims: dict[str, Any], claim: str) -> str:

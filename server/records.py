@@ -86,7 +86,7 @@ class Records:
         """Make edits of one issue in order and commit them together; one that fails is left out. Raises `RecordError`
         for what concerns them all."""
         if not may_edit(identity):
-            raise Forbidden("a viewer may not edit")
+            raise Forbidden(f"a {identity.role} may not edit")
         _check(wanted)
         key = IssueKey(workspace.id, issue_id)
         turn = self._turns.setdefault(key, asyncio.Lock())

@@ -37,6 +37,11 @@ def test_the_device_is_optional() -> None:
     assert auth.verify(auth.issue(KEY, identity, NOW), KEY, NOW) == identity
 
 
+def test_an_agents_token_says_for_whom_and_has_an_id() -> None:
+    agent = Identity("claude", "main", Role.AGENT, None, NOW + timedelta(hours=1), acting_for="ana", token_id="t1")
+    assert auth.verify(auth.issue(KEY, agent, NOW), KEY, NOW) == agent
+
+
 def test_a_token_expires_by_the_given_clock() -> None:
     token = auth.issue(KEY, ANA, NOW)
     auth.verify(token, KEY, NOW + timedelta(days=30, seconds=-1))
@@ -64,6 +69,8 @@ def test_a_token_expires_by_the_given_clock() -> None:
         {"exp": None},
         {"exp": 1e300},
         {"device": 3},
+        {"for": "a\nb"},
+        {"jti": ["x"]},
     ],
 )
 def test_a_token_that_is_not_ours_or_says_too_little_is_refused(changes: dict[str, Any]) -> None:

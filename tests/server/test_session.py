@@ -19,7 +19,7 @@ def session(role: Role = Role.MEMBER) -> tuple[Session, Wire]:
     return Session(Identity("ana", "main", role), wire, DIALECT, "somewhere"), wire
 
 
-@pytest.mark.parametrize(("role", "allowed"), [(Role.VIEWER, False), (Role.MEMBER, True), (Role.ADMIN, True)])
+@pytest.mark.parametrize(("role", "allowed"), [(Role.VIEWER, False), (Role.COMMENTER, False), (Role.MEMBER, True)])
 def test_viewers_may_not_edit(role: Role, allowed: bool) -> None:
     assert may_edit(Identity("ana", "main", role)) is allowed
     assert session(role)[0].may_edit is allowed
