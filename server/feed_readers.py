@@ -16,8 +16,7 @@ from server.feed_pages import IssuePage, LogPage, OutOfReach, merged_deltas, mer
 from storage.errors import UnknownWorkspace
 from storage.store import Delta, IssueExtent, ProjectedIssue, Store, Workspace
 
-# Issues looked at for one page of a reload. Most pages are full before; where few changed, this is how many are passed.
-_EXTENTS: Final = 1_000
+_EXTENTS: Final = 1_000  # changed issues looked at for one page of a reload; most pages are full before
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +137,12 @@ async def next_extents(
     store: Store, workspace_id: int, since: int, after: UUID | None, limits: PageLimits
 ) -> tuple[Sequence[IssueExtent], UUID | None]:
     """The next changed issues that fit a page, one at least, and through which id that is; None: all."""
-    extents = await store.issue_extents(workspace_id, after, _EXTENTS)
-    changed = [extent for extent in extents if extent.seq > since]
+    changed = await store.changed_extents(workspace_id, since, after, _EXTENTS)
     sizes = list(accumulate(extent.stored_bytes for extent in changed))
     fitting = max(1, sum(size <= limits.bytes for size in sizes))
     if fitting < len(changed):
         return changed[:fitting], changed[fitting - 1].issue_id
-    return changed, extents[-1].issue_id if len(extents) == _EXTENTS else None
+    return changed, changed[-1].issue_id if len(changed) == _EXTENTS else None
 
 
 def _row_entry(issue_id: UUID, seq: int, row: ProjectedIssue | None) -> Entry:

@@ -134,13 +134,14 @@ class MemoryStore:
         known = {delta.issue_id for delta in rows.log} | rows.documents.keys() if rows else set()
         return sorted(issue_id for issue_id in known if after is None or issue_id > after)[:limit]
 
-    async def issue_extents(self, workspace_id: int, after: UUID | None, limit: int) -> list[IssueExtent]:
-        await self.fault("before", "issue_extents")
+    async def changed_extents(self, workspace_id: int, since: int, after: UUID | None, limit: int) -> list[IssueExtent]:
+        await self.fault("before", "changed_extents")
         rows = self._workspaces.get(workspace_id)
         known = {delta.issue_id for delta in rows.log} | rows.snapshots.keys() if rows else set()
-        page = sorted(issue_id for issue_id in known if after is None or issue_id > after)[:limit]
-        stored = [(issue_id, rows.stored_issue(issue_id)) for issue_id in page] if rows else []
-        return [IssueExtent(issue_id, issue.seq, sum(map(len, issue.updates))) for issue_id, issue in stored]
+        later = sorted(issue_id for issue_id in known if after is None or issue_id > after)
+        stored = [(issue_id, rows.stored_issue(issue_id)) for issue_id in later] if rows else []
+        changed = [(issue_id, issue) for issue_id, issue in stored if issue.seq > since]
+        return [IssueExtent(issue_id, issue.seq, sum(map(len, issue.updates))) for issue_id, issue in changed[:limit]]
 
     async def projected_through(self, workspace_id: int) -> int:
         await self.fault("before", "projected_through")

@@ -87,9 +87,11 @@ class PostgresStore:
             rows = await connection.fetch(documents.ISSUE_IDS, workspace_id, after, limit)
         return [row["issue_id"] for row in rows]
 
-    async def issue_extents(self, workspace_id: int, after: UUID | None, limit: int) -> list[IssueExtent]:
-        async with self._database.session("list issues and their sizes") as connection:
-            rows = await connection.fetch(documents.ISSUE_EXTENTS, workspace_id, after, limit)
+    async def changed_extents(self, workspace_id: int, since: int, after: UUID | None, limit: int) -> list[IssueExtent]:
+        async with self._database.session("list changed issues and their sizes") as connection:
+            rows = await connection.fetch(
+                documents.CHANGED_EXTENTS, workspace_id, after, limit, since, workspaces.PROJECTION
+            )
         return [IssueExtent(*row) for row in rows]
 
     async def projected_through(self, workspace_id: int) -> int:

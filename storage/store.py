@@ -175,8 +175,8 @@ class Store(Protocol):
     async def issue_ids(self, workspace_id: int, after: UUID | None, limit: int) -> list[UUID]:
         """Every issue that has a delta, a snapshot or a status, by id, those after `after`."""
 
-    async def issue_extents(self, workspace_id: int, after: UUID | None, limit: int) -> list[IssueExtent]:
-        """Every issue that has a delta or a snapshot, by id, those after `after`."""
+    async def changed_extents(self, workspace_id: int, since: int, after: UUID | None, limit: int) -> list[IssueExtent]:
+        """Every issue with a seq > since, by id, those after `after`. Costs what has changed, not what there is."""
 
     async def projected_through(self, workspace_id: int) -> int:
         """The cursor of the projection: rows say everything of the log up to here."""

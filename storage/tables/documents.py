@@ -25,7 +25,7 @@ SELECT {_COLUMNS} FROM documents WHERE quarantined_at IS NOT NULL ORDER BY works
 
 # Issues the projector has not seen yet are only in the log: there the index is walked from one issue to the next.
 # A snapshot always has its row here.
-_KNOWN: Final = """
+ISSUE_IDS: Final = """
 WITH RECURSIVE written AS (
     (SELECT issue_id FROM deltas WHERE workspace_id = $1 AND ($2::uuid IS NULL OR issue_id > $2)
      ORDER BY issue_id LIMIT 1)
@@ -36,17 +36,26 @@ WITH RECURSIVE written AS (
 ), known AS (
     (SELECT issue_id FROM written WHERE issue_id IS NOT NULL LIMIT $3)
     UNION
-    (SELECT issue_id FROM documents WHERE workspace_id = $1 AND ($2::uuid IS NULL OR issue_id > $2){only}
+    (SELECT issue_id FROM documents WHERE workspace_id = $1 AND ($2::uuid IS NULL OR issue_id > $2)
      ORDER BY issue_id LIMIT $3)
-)"""
-ISSUE_IDS: Final = _KNOWN.format(only="") + "SELECT issue_id FROM known ORDER BY issue_id LIMIT $3"
+)
+SELECT issue_id FROM known ORDER BY issue_id LIMIT $3"""
 
-# The sizes come from the rows' heads: updates and states are stored out of line once they are big, and not fetched.
-ISSUE_EXTENTS: Final = (
-    _KNOWN.format(only=" AND (last_seq > 0 OR snapshot_seq > 0)")
-    + """
+# Issues changed after $4: those that are counted, by their last seq, and what the projection has yet to count, which
+# the log still holds, because nothing above a cursor is trimmed. The sizes come from the rows' heads: updates and
+# states are stored out of line once they are big, and not fetched.
+CHANGED_EXTENTS: Final = """
+WITH changed AS (
+    (SELECT issue_id FROM documents
+     WHERE workspace_id = $1 AND last_seq > $4 AND ($2::uuid IS NULL OR issue_id > $2) ORDER BY issue_id LIMIT $3)
+    UNION
+    (SELECT DISTINCT issue_id FROM deltas
+     WHERE workspace_id = $1 AND ($2::uuid IS NULL OR issue_id > $2)
+       AND seq > greatest($4, (SELECT seq FROM cursors WHERE workspace_id = $1 AND reader = $5))
+     ORDER BY issue_id LIMIT $3)
+)
 SELECT issue_id, greatest(newest.seq, tail.seq), coalesce(newest.bytes, 0) + coalesce(tail.bytes, 0)
-FROM (SELECT issue_id FROM known ORDER BY issue_id LIMIT $3) AS page
+FROM (SELECT issue_id FROM changed ORDER BY issue_id LIMIT $3) AS page
 LEFT JOIN LATERAL (
     SELECT seq, octet_length(state) AS bytes FROM snapshots
     WHERE workspace_id = $1 AND issue_id = page.issue_id ORDER BY seq DESC LIMIT 1
@@ -56,7 +65,6 @@ LEFT JOIN LATERAL (
     WHERE workspace_id = $1 AND issue_id = page.issue_id AND seq > coalesce(newest.seq, 0)
 ) AS tail ON true
 ORDER BY issue_id"""
-)
 
 # Two questions, two indexes; the answers are few.
 TO_COMPACT: Final = f"""

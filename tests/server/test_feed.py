@@ -180,7 +180,7 @@ class TestCatchingUp:
 
         async def trouble(moment: str, operation: str) -> None:
             nonlocal failures
-            if failures and operation in ("page", "load_many", "issue_extents"):
+            if failures and operation in ("page", "load_many", "changed_extents"):
                 failures -= 1
                 raise StoreUnavailable("away")
 

@@ -184,16 +184,32 @@ class TestLog:
     async def test_extents_say_how_far_issues_go_and_how_big_they_are(self, twin: Store, workspace: int) -> None:
         await trimmed_at_two(twin, workspace)
         newest = len(snapshot(workspace, 4).state) + len(b"update")
-        assert await twin.issue_extents(workspace, None, 9) == [IssueExtent(ISSUE, 5, newest)]
+        assert await twin.changed_extents(workspace, 0, None, 9) == [IssueExtent(ISSUE, 5, newest)]
         await twin.append([new_delta(workspace, UUID(int=9), b"abc"), new_delta(workspace, UUID(int=8), b"d")])
         unprojected = [IssueExtent(UUID(int=8), 7, 1), IssueExtent(UUID(int=9), 6, 3)]
-        assert await twin.issue_extents(workspace, ISSUE, 9) == unprojected
-        assert await twin.issue_extents(workspace, None, 1) == [IssueExtent(ISSUE, 5, newest)]
-        assert await twin.issue_extents(UNKNOWN_WORKSPACE, None, 9) == []
+        assert await twin.changed_extents(workspace, 0, ISSUE, 9) == unprojected
+        assert await twin.changed_extents(workspace, 0, None, 1) == [IssueExtent(ISSUE, 5, newest)]
+        assert await twin.changed_extents(UNKNOWN_WORKSPACE, 0, None, 9) == []
+
+    async def test_extents_are_of_what_changed_projected_or_not(self, twin: Store, workspace: int) -> None:
+        await twin.append([new_delta(workspace, UUID(int=n)) for n in (1, 2, 1)])
+        await project(twin, workspace)
+        await twin.append([new_delta(workspace, UUID(int=n)) for n in (3, 3, 3, 2)])
+
+        async def changed(since: int, after: UUID | None = None, limit: int = 9) -> list[tuple[int, int]]:
+            found = await twin.changed_extents(workspace, since, after, limit)
+            return [(extent.issue_id.int, extent.seq) for extent in found]
+
+        assert await changed(2) == [(1, 3), (2, 7), (3, 6)]
+        assert await changed(3) == await changed(5) == [(2, 7), (3, 6)]
+        assert await changed(6) == [(2, 7)]
+        assert await changed(7) == []
+        assert await changed(0, None, 2) == [(1, 3), (2, 7)]
+        assert await changed(0, UUID(int=2)) == [(3, 6)]
 
     async def test_an_issue_that_is_only_under_quarantine_has_no_extent(self, twin: Store, workspace: int) -> None:
         await twin.quarantine(workspace, ISSUE, "for a test")
-        assert await twin.issue_extents(workspace, None, 9) == []
+        assert await twin.changed_extents(workspace, 0, None, 9) == []
 
 
 async def trimmed_at_two(store: Store, workspace: int) -> None:
