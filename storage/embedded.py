@@ -72,11 +72,15 @@ class EmbeddedError(StoreError):
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedLimits:
-    """Seconds to wait for the embedded Postgres. A start after a crash replays the WAL: give it time."""
+    """Seconds to wait for the embedded Postgres. A start after a crash replays the WAL: give it time.
+
+    `abort_timeout`: after an immediate shutdown, of which Postgres itself kills what hangs after 5 s.
+    """
 
     create_timeout: float = 60.0
     start_timeout: float = 60.0
-    stop_timeout: float = 30.0
+    stop_timeout: float = 5.0
+    abort_timeout: float = 7.0
 
 
 @dataclass(slots=True)
@@ -141,15 +145,19 @@ class EmbeddedPostgres:
             await asyncio.sleep(delay)
 
     async def stop(self) -> None:
-        """A fast shutdown: sessions are cut, the checkpoint is written. Nothing happens when it does not run.
+        """A fast shutdown: sessions are cut, the checkpoint is written. Where that takes too long, an immediate one:
+        the next start makes up for its checkpoint. Nothing happens when it does not run.
 
-        Raises `EmbeddedError` when it does not end in time. It is not killed then: it may still be writing.
+        Raises `EmbeddedError` when it ends of neither. It is not killed then: what hangs may still be writing.
         """
         running = postmaster_of(self.cluster)
         if running is not None:
             os.kill(running.pid, signal.SIGINT)
             if not await _until(self._has_ended, self.limits.stop_timeout):
-                raise EmbeddedError(f"Postgres (pid {running.pid}) did not stop in time; its logs: {self.cluster}/log")
+                structlog.get_logger().warning("Postgres does not stop in time, aborting it", pid=running.pid)
+                os.kill(running.pid, signal.SIGQUIT)
+                if not await _until(self._has_ended, self.limits.abort_timeout):
+                    raise EmbeddedError(f"Postgres (pid {running.pid}) does not stop; its logs: {self.cluster}/log")
             if self._socket_directory() != self.cluster:
                 with suppress(OSError):
                     self._socket_directory().rmdir()

@@ -112,6 +112,30 @@ class TestLife:
     async def test_stopping_what_does_not_run_is_nothing(self, server: EmbeddedPostgres) -> None:
         await server.stop()
 
+    @pytest.mark.long
+    async def test_a_session_that_hangs_cannot_hold_up_a_stop(self, made: Path) -> None:
+        server = EmbeddedPostgres(made, EmbeddedLimits(stop_timeout=0.2), settings=UNSAFE_AND_FAST)
+        await server.start()
+        connection = await asyncpg.connect(server.dsn)
+        os.kill(connection.get_server_pid(), signal.SIGSTOP)
+        await server.stop()
+        assert not server.is_running
+        connection.terminate()
+
+    async def test_what_does_not_stop_at_all_is_left_and_told(self, made: Path) -> None:
+        limits = EmbeddedLimits(stop_timeout=0.1, abort_timeout=0.1)
+        server = EmbeddedPostgres(made, limits, settings=UNSAFE_AND_FAST)
+        await server.start()
+        pid = await pid_of(server)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(EmbeddedError, match=f"pid {pid}"):
+                await server.stop()
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        await EmbeddedPostgres(made, settings=UNSAFE_AND_FAST).stop()
+        assert not server.is_running
+
     async def test_commits_reach_the_disk_unless_a_test_says_otherwise(self, made: Path) -> None:
         server = EmbeddedPostgres(made)
         await server.start()
