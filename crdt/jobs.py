@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 from uuid import UUID
 
-from crdt.compaction import STORED, compact
-from crdt.document import Document
+from crdt.compaction import compact
 from crdt.edits import Edit, make
-from crdt.errors import SCHEMA, Refused
+from crdt.errors import Refused
 from crdt.gate import check, fold, index_of
 from crdt.index import Index
 from crdt.issue import IssueContent, read
+from crdt.loading import admit, expect_all, load_whole
 from crdt.records import Limits, Overwrite
 from crdt.resident import Resident, ResidentIssue
 from crdt.shape import Author
-from crdt.update import EMPTY_UPDATE, diff, merge, repair_cuts
+from crdt.update import EMPTY_UPDATE, diff, merge
 
 Result_co = TypeVar("Result_co", covariant=True)
 
@@ -56,12 +56,12 @@ class ProjectTail:
         if entry is None:
             return Projected(None)
         for update in self.updates:
-            _admit(entry.index, update)
+            admit(entry.index, update)
         if entry.index.cuts:
             return Projected(None)  # a document counts halved characters wrongly: read it from repaired bytes
         for update in self.updates:
             entry.document.apply(update)
-        _expect_all(entry.document, entry.index)
+        expect_all(entry.document, entry.index)
         resident.put(self.issue, entry.grown(self.seq, sum(map(len, self.updates))))
         return Projected(read(entry.document))
 
@@ -77,7 +77,7 @@ class ProjectWhole:
     def run(self, resident: Resident) -> Projected:
         """The content, never None. The process keeps the document for the next `ProjectTail`."""
         merged = merge(self.updates)
-        document, index = _loaded(merged)
+        document, index = load_whole(merged)
         if not index.cuts:
             resident.put(self.issue, ResidentIssue(document, index, self.seq, len(merged)))
         return Projected(read(document))
@@ -158,7 +158,7 @@ class Compare:
         left, right = merge(self.left), merge(self.right)
         if left == right:
             return Compared(None)
-        (one, _), (other, _) = _loaded(left), _loaded(right)
+        (one, _), (other, _) = load_whole(left), load_whole(right)
         if one.state_vector() != other.state_vector():
             return Compared("state vector")
         # Asked of the documents: what lost against a concurrent write is deleted there, but in no update.
@@ -263,7 +263,7 @@ class MakeEdits:
 
     def run(self, resident: Resident) -> Edited:
         """The update, causally closed over `updates`."""
-        document, _ = _loaded(merge(self.updates), self.client_id)
+        document, _ = load_whole(merge(self.updates), self.client_id)
         made = [make(document, UUID(self.issue), self.author, edit) for edit in self.edits]
         updates = [update for update, _ in made if update != EMPTY_UPDATE]
         return Edited(merge(updates), [outcome for _, outcome in made])
@@ -274,23 +274,3 @@ def _answer(job: Job[object], resident: Resident) -> object:
         return job.run(resident)
     except Refused as refused:
         return Refusal(refused.reason, refused.detail)
-
-
-def _loaded(merged: bytes, client_id: int | None = None) -> tuple[Document, Index]:
-    """A document of all of `merged`, and its index. Raises `Refused` where something would be left out or pending."""
-    index = Index()
-    _admit(index, merged)
-    document = Document.load(repair_cuts(merged, index.cuts), client_id)
-    _expect_all(document, index)
-    return document, index
-
-
-def _admit(index: Index, update: bytes) -> None:
-    """The gate once more, in front of the documents: what is stored is causally closed, or it is not shown."""
-    if check(index, update, "", STORED).gap:
-        raise Refused(SCHEMA, "something in the log lacks its causes")
-
-
-def _expect_all(document: Document, index: Index) -> None:
-    if document.state_vector() != index.state_vector:
-        raise Refused(SCHEMA, "something in the log never takes effect")

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgpack  # type: ignore[import-untyped]
 
-from crdt import edits, jobs
+from crdt import changes, edits, jobs, jobs_history
 from crdt.issue import Comment, IssueContent
 from crdt.records import Limits, Overwrite
 from crdt.shape import Author, Changes
@@ -42,6 +42,19 @@ _DATACLASSES: Final = (
     edits.AddComment,
     edits.EditComment,
     edits.DeleteComment,
+    changes.Replacement,
+    changes.FieldChange,
+    changes.TextChange,
+    changes.LabelsChange,
+    changes.CommentChange,
+    changes.OtherChange,
+    jobs_history.LoggedDelta,
+    jobs_history.Entry,
+    jobs_history.TellChanges,
+    jobs_history.Told,
+    jobs_history.Touch,
+    jobs_history.TellSince,
+    jobs_history.Since,
 )
 _FIELDS: Final[Mapping[type, tuple[str, ...]]] = MappingProxyType(
     {record: tuple(field.name for field in fields(record)) for record in _DATACLASSES}
