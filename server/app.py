@@ -235,8 +235,8 @@ class Node:
         self._projector.wake()
         self._feeds.wake(workspace_ids)
 
-    def _verify(self, token: str) -> Identity:
-        return auth.verify(token, self._key, self._clock.now())
+    async def _verify(self, token: str, workspace: str | None) -> Identity:
+        return auth.for_workspace(auth.verify(token, self._key, self._clock.now()), workspace)
 
     async def _check_ready(self) -> None:
         """Raises `NotReady` or `StoreError` while edits should go elsewhere."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +30,18 @@ class TokenRefused(Exception):
 
 class TokenExpired(TokenRefused):
     """It was good once: ask for a new one."""
+
+
+class NotAllowed(Exception):
+    """The token is good, but opens nothing here. The message is safe to show and to log."""
+
+
+class IdentityUnavailable(Exception):
+    """Nobody can say now whether the token is good: try again. Never a reason to turn somebody away for good."""
+
+
+# Whom a token names in a workspace, given by its slug; None: in the token's own. Raises all of the above.
+Verify = Callable[[str, str | None], Awaitable[Identity]]
 
 
 def issue(key: str, identity: Identity, now: datetime) -> str:
@@ -68,6 +81,13 @@ def verify(token: str, key: str, now: datetime) -> Identity:
     identity = _identity(claims)
     if identity.expires_at is not None and identity.expires_at <= now:
         raise TokenExpired("token expired")
+    return identity
+
+
+def for_workspace(identity: Identity, slug: str | None) -> Identity:
+    """The identity itself. Raises `NotAllowed` when its token is for another workspace."""
+    if slug is not None and identity.workspace != slug:
+        raise NotAllowed("the token is for another workspace")
     return identity
 
 

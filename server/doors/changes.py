@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -17,12 +17,11 @@ from starlette.responses import JSONResponse, Response
 from crdt.encoding import MAX_SAFE_INTEGER
 from crdt.native import FLOOR, ROWS, UPDATES, ReloadPoint
 from crdt.native_entries import ROW, SNAPSHOT, Entry, read_row
-from server.auth import TokenRefused
+from server.auth import IdentityUnavailable, NotAllowed, TokenRefused, Verify
 from server.doors.http import PROBLEM_TYPE, problem
 from server.feed import Feed
 from server.feed_pages import LogPage, OutOfReach
 from server.feeds import Feeds
-from server.permissions import Identity
 from storage.errors import StoreError
 from storage.store import Store, Workspace
 
@@ -39,11 +38,11 @@ class ChangesLimits:
 
 @dataclass(frozen=True, slots=True)
 class ChangesServices:
-    """What the endpoint works with. `verify` says whom a token names, or raises `TokenRefused`."""
+    """What the endpoint works with."""
 
     store: Store
     feeds: Feeds
-    verify: Callable[[str], Identity]
+    verify: Verify
 
 
 class _BadQuery(Exception):
@@ -93,18 +92,20 @@ class Changes:
         slug = request.path_params["workspace"]
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         try:
-            identity = self._services.verify(token.strip() if scheme.lower() == "bearer" else "")
+            await self._services.verify(token.strip() if scheme.lower() == "bearer" else "", slug)
             query = _Query.of(request, self._limits)
         except TokenRefused as refused:
             return problem(HTTPStatus.UNAUTHORIZED, str(refused), {"WWW-Authenticate": "Bearer"})
         except _BadQuery as error:
             return problem(HTTPStatus.BAD_REQUEST, str(error))
-        if identity.workspace != slug:
-            return problem(HTTPStatus.FORBIDDEN, "the token is for another workspace")
+        except NotAllowed as refused:
+            return problem(HTTPStatus.FORBIDDEN, str(refused))
+        except IdentityUnavailable:
+            return _unavailable()
         try:
             return await self._read(slug, query)
         except (StoreError, TimeoutError):
-            return problem(HTTPStatus.SERVICE_UNAVAILABLE, "try again later", {"Retry-After": "1"})
+            return _unavailable()
 
     async def _read(self, slug: str, query: _Query) -> Response:
         workspace = await self._services.store.workspace(slug)
@@ -151,6 +152,10 @@ class Changes:
         until = None if page.until is None else str(page.until)
         body = {"from": None, "to": None, "head": now.head, "until": until, "next": following}
         return _page(now.epoch, body, page.entries)
+
+
+def _unavailable() -> Response:
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, "try again later", {"Retry-After": "1"})
 
 
 def _page(epoch: UUID, body: Mapping[str, object], entries: Sequence[Entry]) -> Response:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, assert_never
 from uuid import UUID
@@ -18,14 +17,13 @@ import structlog
 from crdt.errors import Refused
 from crdt.sync import SyncStep1, SyncStep2, Update
 from server import close_codes
-from server.auth import TokenRefused
+from server.auth import IdentityUnavailable, NotAllowed, TokenRefused, Verify
 from server.clock import Clock
 from server.dialects import y_websocket
 from server.dialects.y_websocket import AwarenessUpdate, Event, QueryAwareness
 from server.doors.credentials import presented_token
 from server.hub import Hub
 from server.metrics import Metrics
-from server.permissions import Identity
 from server.room import Room
 from server.session import Dialect, Session
 from server.websocket import Connection, Handshake, Peer
@@ -68,11 +66,11 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class YjsServices:
-    """What the door works with. `verify` says whom a token names, or raises `TokenRefused`."""
+    """What the door works with."""
 
     hub: Hub
     store: Store
-    verify: Callable[[str], Identity]
+    verify: Verify
     clock: Clock
     metrics: Metrics
 
@@ -89,17 +87,10 @@ class YjsDoor:
 
     def __call__(self, handshake: Handshake, connection: Connection) -> Peer:
         """A `server.websocket.Door`."""
-        try:
-            identity = self.services.verify(presented_token(handshake))
-        except TokenRefused as refused:
-            log.info("token refused", reason=str(refused), client=handshake.client)
-            return self._turn_away(connection, close_codes.UNAUTHORIZED, str(refused))
         address = Address.of(handshake.path)
         if address is None:
             return self._turn_away(connection, close_codes.NOT_FOUND, "not an issue's address")
-        if address.workspace != identity.workspace:
-            return self._turn_away(connection, close_codes.NOT_ALLOWED, "the token is for another workspace")
-        peer = YjsPeer(self, address, Session(identity, connection, DIALECT, handshake.client))
+        peer = YjsPeer(self, address, handshake, connection)
         join = self._tasks.create_task(peer.join(), name="yjs join")
         self._joins.add(join)
         join.add_done_callback(self._joins.discard)
@@ -141,10 +132,12 @@ class TurnedAway:
 class YjsPeer:
     """One client of one issue: waiting for its room, in it, or gone."""
 
-    def __init__(self, door: YjsDoor, address: Address, session: Session) -> None:
+    def __init__(self, door: YjsDoor, address: Address, handshake: Handshake, connection: Connection) -> None:
         self._door = door
         self._address = address
-        self._session = session
+        self._handshake = handshake
+        self._connection = connection
+        self._session: Session | None = None  # of somebody who is known
         self._room: Room | None = None
         self._is_gone = False
         self._waiting: deque[bytes] = deque()
@@ -154,113 +147,139 @@ class YjsPeer:
         self._expiry_timer: asyncio.TimerHandle | None = None
 
     async def join(self) -> None:
-        """Open the issue, then hear what was said meanwhile. Every failure ends in a close code."""
+        """Ask who it is, open the issue, then hear what was said meanwhile. Every failure ends in a close code."""
         try:
             await self._join()
-        except StoreError as error:
+        except TokenRefused as refused:
+            self._turn_away(close_codes.UNAUTHORIZED, str(refused))
+        except NotAllowed as refused:
+            self._turn_away(close_codes.NOT_ALLOWED, str(refused))
+        except (StoreError, IdentityUnavailable) as error:
             log.warning("join failed", issue=str(self._address.issue_id), reason=str(error))
-            self._session.close(close_codes.TRY_LATER, "try again later")
+            self._close(close_codes.TRY_LATER, "try again later")
         except Exception as error:
             self._door.services.metrics.loop_failures.labels("yjs join").inc()
             log.exception("join failed", issue=str(self._address.issue_id), reason=type(error).__name__)
-            self._session.close(close_codes.INTERNAL_ERROR, "internal error")
+            self._close(close_codes.INTERNAL_ERROR, "internal error")
 
     def received(self, message: bytes) -> None:
         """See `Peer.received`."""
-        room = self._room
-        if room is None:
+        room, session = self._room, self._session
+        if room is None or session is None:
             self._wait(message)
         elif (update := y_websocket.short_update(message)) is not None:
-            room.submit(self._session, update)
+            room.submit(session, update)
         else:
-            self._hear(room, message)
+            self._hear(room, session, message)
 
     def drained(self) -> None:
         """See `Peer.drained`."""
-        if self._room is not None:
+        if self._room is not None and self._session is not None:
             self._room.drained(self._session)
 
     def closed(self, code: int) -> None:
         """See `Peer.closed`."""
-        self._is_gone = self._session.is_closed = True
+        self._is_gone = True
         self._waiting.clear()
         for timer in (self._keep_alive_timer, self._expiry_timer):
             if timer is not None:
                 timer.cancel()
-        if self._room is not None:
-            self._door.services.hub.leave(self._room, self._session)
+        if self._session is not None:
+            self._session.is_closed = True
+            if self._room is not None:
+                self._door.services.hub.leave(self._room, self._session)
 
     async def _join(self) -> None:
+        services = self._door.services
+        identity = await services.verify(presented_token(self._handshake), self._address.workspace)
         workspace = await self._door.workspace(self._address.workspace)
         if workspace is None:
-            self._session.close(close_codes.NOT_FOUND, "unknown workspace")
+            self._close(close_codes.NOT_FOUND, "unknown workspace")
             return
-        room = await self._door.services.hub.join(workspace, self._address.issue_id, self._session)
+        session = self._session = Session(identity, self._connection, DIALECT, self._handshake.client)
+        room = await services.hub.join(workspace, self._address.issue_id, session)
         if self._is_gone:
-            self._door.services.hub.leave(room, self._session)
+            services.hub.leave(room, session)
         else:
-            self._enter(room)
+            self._enter(room, session)
 
-    def _enter(self, room: Room) -> None:
+    def _turn_away(self, code: int, reason: str) -> None:
+        log.info("turned away", reason=reason, client=self._handshake.client)
+        self._door.services.metrics.refusals.labels(f"close_{code}").inc()
+        self._close(code, reason)
+
+    def _close(self, code: int, reason: str) -> None:
+        if self._session is not None:
+            self._session.close(code, reason)
+        else:
+            self._waiting.clear()
+            self._connection.close(code, reason)
+
+    def _enter(self, room: Room, session: Session) -> None:
         self._room = room
-        self._session.send(y_websocket.sync_step1(room.state_vector()))
-        self._send_presence(room)
-        self._keep_alive_timer = self._loop.call_later(self._door.limits.keep_alive_seconds, self._keep_alive)
-        self._end_with_the_token()
-        self._session.connection.resume_reading()  # first: the room may have reasons of its own to pause
-        while self._waiting and not self._session.is_closed:
-            self._hear(room, self._waiting.popleft())
+        session.send(y_websocket.sync_step1(room.state_vector()))
+        self._send_presence(room, session)
+        self._keep_alive_timer = self._loop.call_later(self._door.limits.keep_alive_seconds, self._keep_alive, session)
+        self._end_with_the_token(session)
+        self._connection.resume_reading()  # first: the room may have reasons of its own to pause
+        while self._waiting and not session.is_closed:
+            self._hear(room, session, self._waiting.popleft())
 
     def _wait(self, message: bytes) -> None:
-        """What comes before the room is open is kept; reading pauses, so little more comes than was under way."""
+        """What comes before the room is open is kept; reading pauses, so little more comes than was under way, of
+        somebody who is not known yet next to nothing."""
         self._waiting.append(message)
         self._waiting_bytes += len(message)
         limits = self._door.limits
         if len(self._waiting) > limits.max_waiting_messages or self._waiting_bytes > limits.max_waiting_bytes:
             self._waiting.clear()
-            self._session.close(close_codes.TRY_LATER, "too much before the issue was open")
-        elif 2 * len(self._waiting) > limits.max_waiting_messages or 2 * self._waiting_bytes > limits.max_waiting_bytes:
-            self._session.connection.pause_reading()
+            self._close(close_codes.TRY_LATER, "too much before the issue was open")
+        elif self._session is None or self._is_half_full(limits):
+            self._connection.pause_reading()
 
-    def _hear(self, room: Room, message: bytes) -> None:
+    def _is_half_full(self, limits: DoorLimits) -> bool:
+        is_long = 2 * len(self._waiting) > limits.max_waiting_messages
+        return is_long or 2 * self._waiting_bytes > limits.max_waiting_bytes
+
+    def _hear(self, room: Room, session: Session, message: bytes) -> None:
         try:
-            self._do(room, y_websocket.decode(message))
+            self._do(room, session, y_websocket.decode(message))
         except Refused as refused:
             self._door.services.metrics.refusals.labels(refused.reason).inc()
             log.info("message refused", issue=str(self._address.issue_id), reason=refused.reason, detail=refused.detail)
-            self._session.refuse(refused)
+            session.refuse(refused)
 
-    def _do(self, room: Room, event: Event) -> None:
+    def _do(self, room: Room, session: Session, event: Event) -> None:
         match event:
             case Update(update) | SyncStep2(update):
-                room.submit(self._session, update)
+                room.submit(session, update)
             case AwarenessUpdate(update):
-                room.present(self._session, update)
+                room.present(session, update)
             case SyncStep1(state_vector):
-                room.answer(self._session, state_vector)
+                room.answer(session, state_vector)
             case QueryAwareness():
-                self._send_presence(room)
+                self._send_presence(room, session)
             case _:
                 assert_never(event)
 
-    def _send_presence(self, room: Room) -> None:
+    def _send_presence(self, room: Room, session: Session) -> None:
         known = room.awareness_update()
         if known != NOBODY:
-            self._session.send(y_websocket.awareness(known))
+            session.send(y_websocket.awareness(known))
 
-    def _keep_alive(self) -> None:
+    def _keep_alive(self, session: Session) -> None:
         """y-websocket reconnects after 30 s without a message, and WebSocket pings do not count as one.
 
         A connection with unsent bytes needs no more of them.
         """
-        if not self._session.connection.buffered_bytes():
-            self._session.send(y_websocket.KEEP_ALIVE)
-        self._keep_alive_timer = self._loop.call_later(self._door.limits.keep_alive_seconds, self._keep_alive)
+        if not session.connection.buffered_bytes():
+            session.send(y_websocket.KEEP_ALIVE)
+        self._keep_alive_timer = self._loop.call_later(self._door.limits.keep_alive_seconds, self._keep_alive, session)
 
-    def _end_with_the_token(self) -> None:
-        expires_at = self._session.identity.expires_at
+    def _end_with_the_token(self, session: Session) -> None:
+        expires_at = session.identity.expires_at
         if expires_at is not None:
             seconds_left = (expires_at - self._door.services.clock.now()).total_seconds()
             self._expiry_timer = self._loop.call_later(
-                seconds_left, self._session.close, close_codes.UNAUTHORIZED, "token expired"
+                seconds_left, session.close, close_codes.UNAUTHORIZED, "token expired"
             )

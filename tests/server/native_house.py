@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from server.auth import TokenRefused
+from server.auth import IdentityUnavailable, TokenRefused, for_workspace
 from server.doors.native.door import NativeDoor
 from server.doors.native.ground import NativeServices
 from server.doors.native.limits import NativeLimits
@@ -38,13 +38,15 @@ class NativeHouse:
         return NativeClient(lambda: self.door, user, number, mode)
 
 
-def verify(token: str) -> Identity:
+async def verify(token: str, slug: str | None) -> Identity:
     """`ana`, `ana:viewer`, `ana:member:ghosts` for another workspace; `brief` lasts a minute."""
     user, role, workspace = [*token.split(":"), *("member", "main")[token.count(":") :]]
     if user in ("", "nobody"):
         raise TokenRefused("no")
+    if user == "away":
+        raise IdentityUnavailable("nobody knows")
     expires_at = VirtualClock().now() + timedelta(minutes=1) if user == "brief" else None
-    return Identity(user, workspace, Role(role), expires_at=expires_at)
+    return for_workspace(Identity(user, workspace, Role(role), expires_at=expires_at), slug)
 
 
 @asynccontextmanager

@@ -184,6 +184,7 @@ async def test_rows_are_objects() -> None:
     [
         ("?since=0", "", 401),
         ("?since=0", "nobody", 401),
+        ("?since=0", "away", 503),
         ("?since=0", "ana:viewer", 200),
         ("?since=0", "ana:member:ghosts", 403),
         ("/v1/workspaces/ghosts/changes?since=0", "ana:member:ghosts", 404),

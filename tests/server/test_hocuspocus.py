@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from crdt.encoding import write_string
 from crdt.update import EMPTY_STATE_VECTOR, EMPTY_UPDATE, merge
 from server import close_codes
-from server.auth import TokenRefused
+from server.auth import IdentityUnavailable, TokenRefused, for_workspace
 from server.clock import SystemClock
 from server.dialects import hocuspocus, y_websocket
 from server.doors.hocuspocus import HocuspocusDoor, HocuspocusLimits
@@ -116,12 +116,14 @@ class World:
         self.door = HocuspocusDoor(doors, limits, tasks)
         self.yjs = YjsDoor(doors, DoorLimits(), tasks)
 
-    def verify(self, token: str) -> Identity:
+    async def verify(self, token: str, slug: str | None) -> Identity:
         expires_at = self.expiries.get(token)
         if token in ("", "bad") or (expires_at is not None and expires_at <= datetime.now(UTC)):
             raise TokenRefused("no good")
+        if token == "away":
+            raise IdentityUnavailable("nobody knows")
         user, role, workspace, *_ = [*token.split(":"), *("member", "main")[token.count(":") :]]
-        return Identity(user, workspace, Role(role), expires_at=expires_at)
+        return for_workspace(Identity(user, workspace, Role(role), expires_at=expires_at), slug)
 
     def ends(self, token: str, *, seconds: float) -> None:
         """From now on a token has an end."""
@@ -217,6 +219,14 @@ async def test_who_may_not_come_in_is_denied_with_a_reason_and_the_socket_stays(
         assert len(frame) > 3
         await client.enter(to=OTHER)
         assert await node.head() == 0
+
+
+async def test_that_nobody_can_check_the_token_is_no_denial() -> None:
+    async with world() as node:
+        client = node.connect()
+        client.say(auth("away", "4.8.0"), STEP_1)
+        assert await client.close_code() == close_codes.TRY_LATER
+        assert client.connection.frames.empty()
 
 
 async def test_who_was_denied_may_try_again_with_a_better_token() -> None:

@@ -74,7 +74,7 @@ class TestGreeting:
 
     @pytest.mark.parametrize(
         ("token", "code", "close_code"),
-        [("nobody", native.UNAUTHORIZED, 4401), ("ana:member:ghosts", FORBIDDEN, 4403)],
+        [("nobody", native.UNAUTHORIZED, 4401), ("away", native.RETRY, 1013), ("ana:member:ghosts", FORBIDDEN, 4403)],
     )
     def test_a_bad_token_is_refused(self, token: str, code: str, close_code: int) -> None:
         async def scenario() -> None:

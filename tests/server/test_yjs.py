@@ -14,7 +14,7 @@ import pytest
 from crdt import update as updates
 from crdt.sync import SyncStep1, SyncStep2, Update
 from server import close_codes
-from server.auth import TokenRefused
+from server.auth import IdentityUnavailable, TokenRefused, for_workspace
 from server.clock import SystemClock
 from server.dialects import y_websocket
 from server.dialects.y_websocket import AwarenessUpdate, Event
@@ -57,13 +57,15 @@ class Client:
             return await self.connection.closing
 
 
-def verify(token: str) -> Identity:
+async def verify(token: str, slug: str | None) -> Identity:
     """`ana`, or `ana:viewer`, or `ana:member:ghosts` for another workspace."""
     user, role, workspace = [*token.split(":"), *("member", "main")[token.count(":") :]]
     if user in ("", "nobody"):
         raise TokenRefused("no")
+    if user == "away":
+        raise IdentityUnavailable("nobody knows")
     expires_at = datetime.now(UTC) + timedelta(milliseconds=20) if user == "brief" else None
-    return Identity(user, workspace, Role(role), expires_at=expires_at)
+    return for_workspace(Identity(user, workspace, Role(role), expires_at=expires_at), slug)
 
 
 class World:
@@ -230,6 +232,7 @@ async def test_an_empty_rooms_presence_is_not_mentioned() -> None:
     [
         ("", f"/yjs/main/{ISSUE}", close_codes.UNAUTHORIZED),
         ("nobody", f"/yjs/main/{ISSUE}", close_codes.UNAUTHORIZED),
+        ("away", f"/yjs/main/{ISSUE}", close_codes.TRY_LATER),
         ("ana", f"/yjs/other/{ISSUE}", close_codes.NOT_ALLOWED),
         ("ana:member:ghosts", f"/yjs/ghosts/{ISSUE}", close_codes.NOT_FOUND),
         ("ana", "/yjs/main/42", close_codes.NOT_FOUND),
@@ -237,7 +240,7 @@ async def test_an_empty_rooms_presence_is_not_mentioned() -> None:
         ("ana", f"/yjs/main/{ISSUE}/more", close_codes.NOT_FOUND),
     ],
 )
-async def test_who_may_not_come_in_is_told_so_for_good(token: str, path: str, code: int) -> None:
+async def test_who_may_not_come_in_is_told_whether_to_come_back(token: str, path: str, code: int) -> None:
     async with world() as node:
         client = node.connect(token, path)
         client.say(y_websocket.update(TYPING))

@@ -261,7 +261,7 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def _verify(token: str) -> Identity:
+async def _verify(token: str, _workspace: str | None) -> Identity:
     """Any token made by `tests.simulation.device.token_of`."""
     try:
         claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))

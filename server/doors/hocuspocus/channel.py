@@ -16,7 +16,7 @@ from crdt.errors import FORBIDDEN, Refused
 from crdt.sync import SyncStep1, SyncStep2, Update
 from crdt.update import EMPTY_STATE_VECTOR
 from server import close_codes
-from server.auth import TokenRefused
+from server.auth import IdentityUnavailable, NotAllowed, TokenRefused
 from server.dialects import hocuspocus, y_websocket
 from server.dialects.hocuspocus import Authenticate, Event, Leave, Stateless
 from server.dialects.y_websocket import AwarenessUpdate, QueryAwareness
@@ -56,6 +56,7 @@ class Channel:
         self._question: bytes | None = None  # the state vector of a SyncStep1 that is not answered yet
         self._waiting = Waiting(socket)
         self._reasons_told: set[str] = set()
+        self._checking: asyncio.Task[None] | None = None
         self._opening: asyncio.Task[None] | None = None
         self._reopening = Backoff(around.limits.first_retry_seconds, around.limits.longest_retry_seconds)
         self._room: Room | None = None
@@ -105,6 +106,7 @@ class Channel:
 
     def leave(self) -> None:
         """The client is done with this document, or the socket is gone."""
+        self._stop_checking()
         self._stop_opening()
         self._close_room()
         self._forget_waiting()
@@ -122,11 +124,26 @@ class Channel:
         socket = self._socket
         socket.provider = hocuspocus.provider_major(claim.version) or socket.provider
         socket.answers_requests |= self._tokens.heard()
+        self.is_shut = False  # what follows the token waits until it is known to be good
+        self._stop_checking()
+        self._checking = self._around.spawn(self._check(claim.token))
+
+    async def _check(self, token: str) -> None:
         try:
-            identity = self._verify(claim.token)
-        except TokenRefused as refused:
+            identity = await self._verify(token)
+        except (TokenRefused, NotAllowed) as refused:
             self._log.info("token refused", reason=str(refused))
             self._shut(str(refused), may_return=self._may_return)
+            return
+        except (StoreError, IdentityUnavailable) as error:
+            # Denied is for good, and that is not what is known.
+            self._log.warning("token not checked", reason=str(error))
+            self._socket.close(close_codes.TRY_LATER, "try again later")
+            return
+        except Exception as error:  # noqa: BLE001 -- the top of a task
+            self._around.services.metrics.loop_failures.labels("hocuspocus token").inc()
+            self._log.exception("token not checked", reason=type(error).__name__)
+            self._socket.close(close_codes.INTERNAL_ERROR, "internal error")
             return
         if self.identity is not None and self.identity.user_id == identity.user_id:
             self._renew(identity)
@@ -137,12 +154,10 @@ class Channel:
             self._admit(identity)
         self._tokens.accepted(identity.expires_at)
 
-    def _verify(self, token: str) -> Identity:
-        identity = self._around.services.verify(token)
+    async def _verify(self, token: str) -> Identity:
         if self._address is None:
             raise TokenRefused("not an issue's address")
-        if self._address.workspace != identity.workspace:
-            raise TokenRefused("the token is for another workspace")
+        identity = await self._around.services.verify(token, self._address.workspace)
         if self.identity is None and self._socket.documents >= self._around.limits.max_documents:
             raise TokenRefused("too many documents on one socket")
         return identity
@@ -183,6 +198,7 @@ class Channel:
         that talks on is asked for a token."""
         knows_close = self.identity is not None and self._was_open and self._socket.knows_close
         self._around.services.metrics.refusals.labels("denied").inc()
+        self._stop_checking()
         self._stop_opening()
         self._close_room()
         self._forget_waiting()
@@ -250,6 +266,11 @@ class Channel:
         self._answer(session, room)
         for update, ticket in self._waiting.take():
             self._hand_in(room, session, update, ticket)
+
+    def _stop_checking(self) -> None:
+        checking, self._checking = self._checking, None
+        if checking is not None and checking is not asyncio.current_task():
+            checking.cancel()
 
     def _stop_opening(self) -> None:
         opening, self._opening = self._opening, None

@@ -12,7 +12,7 @@ import structlog
 from crdt.errors import Refused
 from server import close_codes
 from server.dialects import hocuspocus, y_websocket
-from server.dialects.hocuspocus import Authenticate, Event, Leave, Pong
+from server.dialects.hocuspocus import Event, Leave, Pong
 from server.doors.hocuspocus.channel import Channel
 from server.doors.hocuspocus.limits import HocuspocusLimits
 from server.doors.hocuspocus.socket import SharedSocket
@@ -153,8 +153,6 @@ class HocuspocusPeer:
                 channel.send(hocuspocus.close("provider_initiated"))
         else:
             channel.received(event)
-            if isinstance(event, Authenticate) and self._socket.is_known:
-                self._authentication_timer.cancel()
 
     def _make_channel(self, header: bytes) -> Channel:
         """Raises `Refused` when the address is not text."""
@@ -177,7 +175,8 @@ class HocuspocusPeer:
         self._socket.close(close_codes.for_refusal(refused.reason), refused.reason)
 
     def _expect_authentication(self) -> None:
-        self._socket.close(close_codes.AUTHENTICATION_TIMEOUT, "nobody authenticated")
+        if not self._socket.is_known:
+            self._socket.close(close_codes.AUTHENTICATION_TIMEOUT, "nobody authenticated")
 
     def _keep_alive(self) -> None:
         """Providers reconnect after 30 s without a message, and WebSocket pings do not count as one. A socket with

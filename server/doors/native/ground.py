@@ -6,24 +6,24 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
+from server.auth import Verify
 from server.clock import Clock
 from server.dialects.native import Dialects
 from server.doors.native.limits import NativeLimits
 from server.feeds import Feeds
 from server.hub import Hub
 from server.metrics import Metrics
-from server.permissions import Identity
 from storage.store import Store
 
 
 @dataclass(frozen=True, slots=True)
 class NativeServices:
-    """What the door works with. `verify` says whom a token names, or raises `TokenRefused`."""
+    """What the door works with."""
 
     hub: Hub
     store: Store
     feeds: Feeds
-    verify: Callable[[str], Identity]
+    verify: Verify
     clock: Clock
     metrics: Metrics
 

@@ -31,7 +31,7 @@ from crdt.native import (
 )
 from crdt.native_codec import FrameLimits, decode_client, encode
 from server import close_codes
-from server.auth import TokenRefused
+from server.auth import IdentityUnavailable, NotAllowed, TokenRefused
 from server.doors.credentials import presented_token
 from server.doors.native.ground import NativeGround
 from server.doors.native.issues import Issues, Socket
@@ -149,7 +149,7 @@ class NativePeer:
             case Pong():
                 pass
             case Renew(token):
-                self._renew(served, token)
+                self._spawn(partial(self._renew, served, token))
             case Hello():
                 raise Refused(native.UNEXPECTED, "a second hello")
             case _:
@@ -168,17 +168,15 @@ class NativePeer:
     # Hello and tokens.
 
     def _greet(self, hello: Hello) -> None:
-        identity = self._identify(hello.token or presented_token(self._handshake))
-        if identity.device_id is None and hello.device_id is not None:
-            if not hello.device_id.isprintable() or not hello.device_id:
-                raise Refused(MALFORMED, "not a name for a device")  # it is stored, and NUL cannot be
-            identity = replace(identity, device_id=hello.device_id)
+        if hello.device_id is not None and not (hello.device_id and hello.device_id.isprintable()):
+            raise Refused(MALFORMED, "not a name for a device")  # it is stored, and NUL cannot be
         self._is_greeted = True
         self._timer.cancel()
-        self._spawn(partial(self._welcome, hello, identity))
+        self._spawn(partial(self._welcome, hello))
 
-    async def _welcome(self, hello: Hello, identity: Identity) -> None:
+    async def _welcome(self, hello: Hello) -> None:
         try:
+            identity = await self._identify(hello.token or presented_token(self._handshake))
             now = await self._services.store.workspace(self._slug)
         except StoreError as error:
             log.warning("not welcomed", session=self._name, reason=str(error))
@@ -187,6 +185,8 @@ class NativePeer:
         if now is None:
             self._refuse(Refused(native.NOT_FOUND, "unknown workspace"))
             return
+        if identity.device_id is None:
+            identity = replace(identity, device_id=hello.device_id)
         log.debug("welcome", workspace=now.id, session=self._name, client=hello.client, mode=hello.mode)
         served = self._serve(identity, now)
         if hello.mode != native.OFF:
@@ -217,8 +217,8 @@ class NativePeer:
         finally:
             metrics.followers.dec()
 
-    def _renew(self, served: _Served, token: str) -> None:
-        identity = self._identify(token)
+    async def _renew(self, served: _Served, token: str) -> None:
+        identity = await self._identify(token)
         if identity.user_id != served.identity.user_id:
             raise Refused(FORBIDDEN, "the token is for another user")
         identity = replace(identity, device_id=identity.device_id or served.identity.device_id)
@@ -228,14 +228,16 @@ class NativePeer:
         if identity.role is not before.role:
             self._send(Notice(native.ROLE, identity.role.value))
 
-    def _identify(self, token: str) -> Identity:
+    async def _identify(self, token: str) -> Identity:
+        """Raises `Refused`, or `StoreError`."""
         try:
-            identity = self._services.verify(token)
+            return await self._services.verify(token, self._slug)
         except TokenRefused as refused:
             raise Refused(native.UNAUTHORIZED, str(refused)) from None
-        if identity.workspace != self._slug:
-            raise Refused(FORBIDDEN, "the token is for another workspace")
-        return identity
+        except NotAllowed as refused:
+            raise Refused(FORBIDDEN, str(refused)) from None
+        except IdentityUnavailable:
+            raise Refused(native.RETRY, "try again later") from None
 
     def _end_with_the_token(self, identity: Identity) -> None:
         self._timer.cancel()
@@ -277,6 +279,8 @@ class NativePeer:
     async def _guarded(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         try:
             await work()
+        except Refused as refused:
+            self._refuse(refused)
         except Exception:
             self._services.metrics.loop_failures.labels("native").inc()
             log.exception("native peer failed", session=self._name)

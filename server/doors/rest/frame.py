@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from server.auth import TokenRefused
+from server.auth import IdentityUnavailable, NotAllowed, TokenRefused, Verify
 from server.doors.http import PROBLEM_TYPE
 from server.permissions import Identity
 from storage.errors import StoreError
@@ -64,9 +64,9 @@ Answer = Callable[[Request, Caller], Awaitable[Response]]
 
 
 class Frame:
-    """Wraps what answers a route. `verify` says whom a token names, or raises `TokenRefused`."""
+    """Wraps what answers a route."""
 
-    def __init__(self, store: Store, verify: Callable[[str], Identity]) -> None:
+    def __init__(self, store: Store, verify: Verify) -> None:
         self._store = store
         self._verify = verify
 
@@ -79,7 +79,7 @@ class Frame:
                 response = await answer(request, await self._caller(request, request_id))
             except Problem as problem:
                 response = _document(problem)
-            except (StoreError, TimeoutError):
+            except (StoreError, TimeoutError, IdentityUnavailable):
                 away = Problem(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "try again later", headers=_RETRY)
                 response = _document(away)
             response.headers[REQUEST_ID] = request_id
@@ -89,14 +89,14 @@ class Frame:
         return endpoint
 
     async def _caller(self, request: Request, request_id: str) -> Caller:
+        slug = request.path_params["workspace"]
         try:
-            identity = self._verify(_presented_token(request))
+            identity = await self._verify(_presented_token(request), slug)
         except TokenRefused as refused:
             challenge = {"WWW-Authenticate": "Bearer"}
             raise Problem(HTTPStatus.UNAUTHORIZED, "unauthorized", str(refused), headers=challenge) from None
-        slug = request.path_params["workspace"]
-        if identity.workspace != slug:
-            raise Problem(HTTPStatus.FORBIDDEN, "forbidden", "the token is for another workspace")
+        except NotAllowed as refused:
+            raise Problem(HTTPStatus.FORBIDDEN, "forbidden", str(refused)) from None
         workspace = await self._store.workspace(slug)
         if workspace is None:
             raise Problem(HTTPStatus.NOT_FOUND, "unknown-workspace", "unknown workspace")

@@ -177,6 +177,7 @@ async def test_a_cursor_of_another_order_is_refused(api: Api) -> None:
     ("address", "token", "status", "slug"),
     [
         (ISSUES, None, 401, "unauthorized"),
+        (ISSUES, "away", 503, "unavailable"),
         (ISSUES, "other", 403, "forbidden"),
         ("/v1/workspaces/ghosts/issues", "ghosts", 404, "unknown-workspace"),
         (f"{ISSUES}/{UUID(int=1)}", "main", 404, "unknown-issue"),
