@@ -261,7 +261,7 @@ class Node:
 
 def _spare_the_collector() -> None:
     """What is here at the start stays, so the collector of cycles need not look at it again and again; and it looks a
-    little less often than Python has it, because edits leave none. Connections and rooms do."""
+    little less often than Python has it, because edits, connections and rooms leave none."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(5_000, 10, 10)

@@ -54,6 +54,18 @@ class Feeder:
         self._end_behind(session)
         self.presence.leave(session)
 
+    def end(self) -> None:
+        """The room has ended, and everybody has left."""
+        self.presence.end()
+
+    def ask(self, session: Session) -> bool:
+        """SyncStep1 to a peer whose updates have a gap. False: it is gone."""
+        if session not in self.sessions or session.is_closed:
+            return False
+        self._metrics.asks.inc()
+        session.send(session.dialect.sync_step1(self._committed.encoded_state_vector()))
+        return True
+
     def tell(self, update: bytes, author: Session | None) -> None:
         """One frame for each session; none for `author`, who is the only one that wrote in it."""
         bound = self._limits.max_buffered_bytes

@@ -113,6 +113,10 @@ class HeadDeadline(HttpToolsProtocol):
         self._disarm()
         super().connection_lost(exc)
 
+    def handle_websocket_upgrade(self) -> None:
+        super().handle_websocket_upgrade()
+        self.parser = None  # type: ignore[assignment]  # it holds our methods, and no connection_lost will come here
+
     def on_message_begin(self) -> None:
         self._arm()
         super().on_message_begin()

@@ -35,6 +35,10 @@ class Presence:
         """The session has ended; everybody hears at once."""
         self._mark(self._states.leave(session))
 
+    def end(self) -> None:
+        """The room has ended: nobody is left to be told, and who would tell them is let go."""
+        self._tell = _tell_nobody
+
     def expire(self, timeout: float) -> None:
         """Drop clients that were not renewed for `timeout` seconds."""
         self._mark(self._states.expire(self._clock.monotonic(), timeout))
@@ -57,3 +61,7 @@ class Presence:
     def _flush(self) -> None:
         changed, self._changed = self._changed, {}
         self._tell(self._states.encode(changed))
+
+
+def _tell_nobody(update: bytes) -> None:
+    """What an ended room says."""

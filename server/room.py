@@ -44,8 +44,8 @@ class Room:
         self._committed = committed
         self._ground = ground
         self._loop = asyncio.get_running_loop()
-        self._intake = Intake(key, index, ground, self._ask)
         self._feeder = Feeder(key, committed, ground)
+        self._intake = Intake(key, index, ground, self._feeder.ask)
         self._claims = Claims(index)
         self._is_sealed = False
         self._is_busy = False  # a turn is due, a commit in flight, or a large update being checked
@@ -192,6 +192,7 @@ class Room:
         for session in self.sessions:
             session.close(code, reason)
             self._feeder.leave(session)
+        self._feeder.end()
         self._ground.closed(self.key)
 
     # A turn.
@@ -324,14 +325,6 @@ class Room:
         if not self._is_busy:
             self._is_busy = True
             self._turn()
-
-    def _ask(self, session: Session) -> bool:
-        """SyncStep1 to a peer whose updates have a gap. False: it is gone."""
-        if session not in self._feeder.sessions or session.is_closed:
-            return False
-        self._ground.metrics.asks.inc()
-        session.send(session.dialect.sync_step1(self.state_vector()))
-        return True
 
     def _lost(self, error: BaseException) -> None:
         """The outcome of our commit is unknown: only the log knows what this issue is now."""

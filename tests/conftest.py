@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Coroutine, Iterator
@@ -78,6 +79,17 @@ def directory_of_its_own() -> Iterator[Path]:
         yield directory
     finally:
         shutil.rmtree(directory)
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """No collector of cycles inside: what is let go of is gone at once, or was in one."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def is_roomy(directory: Path) -> bool:

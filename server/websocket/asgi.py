@@ -170,8 +170,9 @@ class AsgiConnection:
             asyncio.get_running_loop().call_soon(self._tell_closed, code)
 
     def _tell_closed(self, code: int) -> None:
-        if self._peer is not None:
-            self._peer.closed(code)
+        peer, self._peer = self._peer, None  # its session holds this connection: they part here
+        if peer is not None:
+            peer.closed(code)
 
 
 def _handshake(scope: Scope) -> Handshake:

@@ -285,8 +285,9 @@ class PicowsConnection(WSListener):
             self._loop.call_soon(self._tell_closed, code)
 
     def _tell_closed(self, code: int) -> None:
-        if self._peer is not None:
-            self._peer.closed(code)
+        peer, self._peer = self._peer, None  # its session holds this connection: they part here
+        if peer is not None:
+            peer.closed(code)
 
     def _arm(self, delay: float, then: Callable[[], None]) -> None:
         """One timer a connection: the next ping, its pong, or the end of patience with a close."""

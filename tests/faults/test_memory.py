@@ -19,7 +19,7 @@ ISSUES = 500
 AT_ONCE = 20
 WARM_UP = 4_000
 VISITS = 10_000
-GROWTH_BYTES_MAX = 32 * 1024 * 1024
+GROWTH_BYTES_MAX = 20 * 1024 * 1024
 
 
 async def visit(server: ServerProcess, token: str, issue: UUID, client: int) -> None:
@@ -59,8 +59,8 @@ async def empty(server: ServerProcess) -> bool:
 
 @pytest.mark.long
 async def test_ten_thousand_visitors_leave_nothing_behind() -> None:
-    """Resident memory moves up and down with Python's collector of cycles, by less than `GROWTH_BYTES_MAX`; 7 kB
-    left of each visitor would be more than twice that."""
+    """What visitors leave is let go of without the collector of cycles, so a third of this growth is usual; 7 kB left
+    of each would be more than three times as much."""
     async with serving("--idle-timeout-seconds", "1") as server:
         token = server.token("ana")
         issues = [uuid4() for _ in range(ISSUES)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from uuid import UUID
 
 import pytest
@@ -10,12 +11,18 @@ import pytest
 from crdt.native import Nack, Welcome
 from server import close_codes
 from server.doors.native.limits import NativeLimits
+from server.feeder import Feeder
+from server.gaps import Gaps
+from server.intake import Intake
 from server.limits import HubLimits, RoomLimits
+from server.presence import Presence
+from server.room import Room
 from server.session import Stored
 from storage.engine import IssueKey
 from storage.errors import Corrupt, StoreUnavailable
 from storage.memory import MemoryStore
 from storage.store import Snapshot
+from tests.conftest import without_collector
 from tests.server.house import ISSUE, Peer, house, settle, start_house
 from tests.server.native_house import native_house
 from tests.simulation.time import START, in_virtual_time
@@ -190,6 +197,25 @@ async def test_an_idle_room_is_dropped_and_the_compactor_hears_of_it() -> None:
         assert node.hub.rooms == []
         await node.join(ana)
         assert ana.shows() == "hello"
+
+
+@in_virtual_time
+async def test_nothing_of_a_dropped_room_waits_for_the_collector_of_cycles() -> None:
+    with without_collector():
+        async with house(HubLimits(idle_timeout=10)) as node:
+            ana, bob = Peer(), Peer("bob", client=2)
+            await node.join(ana)
+            await node.join(bob)
+            ana.write("hello")
+            ana.edit("is lost on the way")
+            ana.write(" again")  # a gap: ana is asked
+            await settle()
+            for peer in (ana, bob):
+                node.leave(peer)
+                peer.room = None
+            await asyncio.sleep(60)
+            assert node.hub.rooms == []
+            assert not [one for one in gc.get_objects() if isinstance(one, (Room, Intake, Gaps, Feeder, Presence))]
 
 
 @in_virtual_time

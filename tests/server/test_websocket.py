@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import gc
 import importlib.util
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -14,9 +16,12 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from server import close_codes
+from server.listener import HeadDeadline
 from server.websocket import Connection, Handshake, SocketLimits
-from server.websocket.asgi import AsgiEndpoint
-from server.websocket.picows import PicowsEndpoint
+from server.websocket.asgi import AsgiConnection, AsgiEndpoint
+from server.websocket.picows import PicowsConnection, PicowsEndpoint
+from tests.conftest import without_collector
+from tests.server.house import settle
 from tests.server.websocket_client import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, RawClient
 
 WEBSOCKETS_IS_INSTALLED = importlib.util.find_spec("websockets") is not None
@@ -68,7 +73,13 @@ class Site:
         self.endpoint = endpoint
         options = {"ws": endpoint} if isinstance(endpoint, PicowsEndpoint) else endpoint.uvicorn_options()
         config = uvicorn.Config(
-            self._app, log_config=None, interface="asgi3", lifespan="off", timeout_graceful_shutdown=5, **options
+            self._app,
+            interface="asgi3",
+            http=functools.partial(HeadDeadline, 5.0),  # type: ignore[arg-type]
+            lifespan="off",
+            log_config=None,
+            timeout_graceful_shutdown=5,
+            **options,
         )
         self.server = uvicorn.Server(config)
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -143,6 +154,22 @@ async def test_http_and_websocket_share_the_port(serve: Serve) -> None:
         async with asyncio.timeout(5):
             assert b"http" in await reader.read()
         writer.close()
+
+
+async def test_nothing_of_who_has_gone_waits_for_the_collector_of_cycles(serve: Serve) -> None:
+    def left() -> list[object]:
+        kinds = (Recorder, PicowsConnection, AsgiConnection, HeadDeadline)
+        return [one for one in gc.get_objects() if isinstance(one, kinds)]
+
+    with without_collector():
+        async with serve() as site, asyncio.timeout(5):
+            client, peer = await site.connect()
+            assert len(left()) >= 2
+            client.cut()
+            await peer.close_code()
+            del peer
+            await settle()
+            assert not left()
 
 
 async def test_the_handshake_reaches_the_door(serve: Serve) -> None:
