@@ -19,10 +19,9 @@ from server.config import Settings
 from server.doors import changes
 from server.doors.changes import Changes, ChangesLimits, ChangesServices
 from server.doors.http import NotReady, http_app
+from server.doors.rest.api import ApiServices, operations_of
 from server.doors.rest.frame import Frame
-from server.doors.rest.issues_read import IssuesRead
-from server.doors.rest.issues_write import IssuesWrite
-from server.doors.rest.routes import rest_routes
+from server.doors.rest.routes import routes_of
 from server.doors.yjs import YjsServices
 from server.engine import EnginePool
 from server.entrance import Entrance
@@ -215,8 +214,8 @@ class Node:
         feed = Changes(ChangesServices(self._opened.store, self._feeds, self._verify), ChangesLimits())
         frame = Frame(self._opened.store, self._verify)
         records = Records(RecordServices(self._hub, self._engine, self._clock))
-        rest = rest_routes(frame, IssuesRead(self._opened.issues), IssuesWrite(records))
-        return [Route(changes.PATH, feed.answer), *rest]
+        served = operations_of(ApiServices(self._opened.issues, records))
+        return [Route(changes.PATH, feed.answer), *routes_of(frame, served)]
 
     def _committed(self, stats: CommitStats) -> None:
         self._observe.commit(stats)

@@ -18,7 +18,8 @@ from crdt.encoding import MAX_SAFE_INTEGER
 from crdt.native import FLOOR, ROWS, UPDATES, ReloadPoint
 from crdt.native_entries import ROW, SNAPSHOT, Entry, read_row
 from server.auth import IdentityUnavailable, NotAllowed, TokenRefused, Verify
-from server.doors.http import PROBLEM_TYPE, problem
+from server.doors.http import problem
+from server.doors.rest.problems import PROBLEM_TYPE
 from server.feed import Feed
 from server.feed_pages import LogPage, OutOfReach
 from server.feeds import Feeds

@@ -12,11 +12,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from server.doors.rest.frame import problem_response, request_id_of
+from server.doors.rest.problems import METHOD_NOT_ALLOWED, PROBLEM_TYPE, UNKNOWN_ROUTE, Problem
 from server.metrics import Metrics
 from storage.errors import StoreError
 
-PROBLEM_TYPE = "application/problem+json"
 EXPOSITION_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_KINDS = {int(kind.status): kind for kind in (UNKNOWN_ROUTE, METHOD_NOT_ALLOWED)}
 
 Check = Callable[[], Awaitable[None]]
 
@@ -61,8 +63,10 @@ def problem(status: int, detail: str = "", headers: dict[str, str] | None = None
     return JSONResponse(body, status_code=status, headers=headers, media_type=PROBLEM_TYPE)
 
 
-async def _on_http_exception(_request: Request, error: Exception) -> Response:
+async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if (kind := _KINDS.get(error.status_code)) is not None:
+        return problem_response(Problem(kind, headers=error.headers), request_id_of(request))
     phrase = HTTPStatus(error.status_code).phrase
     detail = error.detail if error.detail != phrase else ""
     return problem(error.status_code, detail, dict(error.headers or {}))

@@ -15,7 +15,8 @@ from starlette.routing import Route
 
 from server.doors import changes
 from server.doors.changes import Changes, ChangesLimits, ChangesServices
-from server.doors.http import PROBLEM_TYPE, http_app
+from server.doors.http import http_app
+from server.doors.rest.problems import PROBLEM_TYPE
 from server.feed import FeedLimits
 from server.feed_readers import PageLimits
 from server.metrics import Metrics

@@ -1,137 +1,143 @@
-"""What every request for records goes through: who asks, for which workspace, and how the answer says no."""
+"""What every request of `/v1` goes through: who asks, may they, for what exactly, and how the answer says no."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
-from typing import Final
-from uuid import UUID, uuid4
+from traceback import format_tb
+from typing import Any, Final
+from uuid import uuid4
 
-from pydantic import ValidationError
-from starlette.requests import Request
+import structlog
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from server.auth import IdentityUnavailable, NotAllowed, TokenRefused, Verify
-from server.doors.http import PROBLEM_TYPE
+from server.doors.rest.arguments import check_headers, read_body, read_place, read_query
+from server.doors.rest.headers import REQUEST_ID
+from server.doors.rest.operations import JSON, Call, Nothing, Operation, Reply, Served
+from server.doors.rest.problems import (
+    FORBIDDEN,
+    INTERNAL,
+    PROBLEM_TYPE,
+    SOON,
+    UNAUTHORIZED,
+    UNAVAILABLE,
+    UNKNOWN_WORKSPACE,
+    Problem,
+)
 from server.permissions import Identity
 from storage.errors import StoreError
 from storage.store import Store, Workspace
 
-TYPE_PREFIX: Final = "urn:syncline:problem:"
-REQUEST_ID: Final = "X-Request-Id"
-_RETRY: Final = {"Retry-After": "1"}
+Endpoint = Callable[[Request], Awaitable[Response]]
 
-
-@dataclass(frozen=True, slots=True)
-class FieldError:
-    """What is wrong with one parameter or field. The message never repeats what was sent."""
-
-    field: str
-    message: str
-
-
-class Problem(Exception):
-    """An answer that is not what was asked for, as RFC 9457 has it. `slug` names its type and never changes."""
-
-    def __init__(
-        self,
-        status: HTTPStatus,
-        slug: str,
-        detail: str,
-        *,
-        errors: Sequence[FieldError] = (),
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.slug = slug
-        self.detail = detail
-        self.errors = errors
-        self.headers = dict(headers or {})
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who asks, about which workspace. `request_id` is the one the answer carries."""
-
-    workspace: Workspace
-    identity: Identity
-    request_id: str
-
-
-Answer = Callable[[Request, Caller], Awaitable[Response]]
+log = structlog.get_logger()
+_SANE_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,100}")
 
 
 class Frame:
-    """Wraps what answers a route."""
+    """Wraps what answers an operation."""
 
     def __init__(self, store: Store, verify: Verify) -> None:
         self._store = store
         self._verify = verify
 
-    def around(self, answer: Answer) -> Callable[[Request], Awaitable[Response]]:
-        """The endpoint of a route whose path has a `workspace`."""
+    def around(self, served: Mapping[str, Served]) -> Endpoint:
+        """The endpoint of a path: HTTP method → what answers it."""
 
         async def endpoint(request: Request) -> Response:
-            request_id = str(uuid4())
-            try:
-                response = await answer(request, await self._caller(request, request_id))
-            except Problem as problem:
-                response = _document(problem)
-            except (StoreError, TimeoutError, IdentityUnavailable):
-                away = Problem(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "try again later", headers=_RETRY)
-                response = _document(away)
-            response.headers[REQUEST_ID] = request_id
+            request_id = request_id_of(request)
+            one = served["GET" if request.method == "HEAD" else request.method]
+            with structlog.contextvars.bound_contextvars(request_id=request_id, operation=one.operation.id):
+                response = await self._respond(one, request, request_id)
+            response.headers[REQUEST_ID.name] = request_id
             response.headers.setdefault("Cache-Control", "private, no-cache")
             return response
 
         return endpoint
 
-    async def _caller(self, request: Request, request_id: str) -> Caller:
-        slug = request.path_params["workspace"]
+    async def _respond(self, served: Served, request: Request, request_id: str) -> Response:
         try:
-            identity = await self._verify(_presented_token(request), slug)
+            return response_of(await self._answer(served, request, request_id))
+        except Problem as problem:
+            return problem_response(problem, request_id)
+        except (StoreError, TimeoutError, IdentityUnavailable) as error:
+            log.warning("request not answered", reason=str(error) or "no answer in time")
+            return problem_response(Problem(UNAVAILABLE, "try again later", headers=SOON), request_id)
+        except ClientDisconnect:
+            return Response(status_code=HTTPStatus.BAD_REQUEST)  # nobody reads it
+        except Exception as error:  # noqa: BLE001 - a top loop: whatever it is, the client gets a problem document
+            # Where, and not what it says: that may quote a document.
+            log.error("request failed", error=type(error).__name__, at="".join(format_tb(error.__traceback__)))
+            return problem_response(Problem(INTERNAL), request_id)
+
+    async def _answer(self, served: Served, request: Request, request_id: str) -> Reply | Response:
+        """Whoever limits, counts or records requests by caller does it in here, once the caller is known."""
+        operation = served.operation
+        caller = None if operation.needs is None else await self._caller(request)
+        place = read_place(operation.place, request.path_params)
+        workspace = None
+        if operation.is_in_workspace and caller is not None:
+            workspace = await self._workspace(place.workspace)
+        if caller is not None and operation.needs is not None and not operation.needs(caller):
+            raise Problem(FORBIDDEN, f"the role {caller.role} does not allow it")
+        check_headers(operation.headers, request)
+        query = read_query(operation.query, request)
+        body = await self._body(operation, request)
+        return await served.work(Call(place, query, body, request, request_id, workspace, caller))
+
+    async def _caller(self, request: Request) -> Identity:
+        try:
+            return await self._verify(presented_token(request), request.path_params.get("workspace"))
         except TokenRefused as refused:
             challenge = {"WWW-Authenticate": "Bearer"}
-            raise Problem(HTTPStatus.UNAUTHORIZED, "unauthorized", str(refused), headers=challenge) from None
+            raise Problem(UNAUTHORIZED, str(refused), headers=challenge) from None
         except NotAllowed as refused:
-            raise Problem(HTTPStatus.FORBIDDEN, "forbidden", str(refused)) from None
+            raise Problem(FORBIDDEN, str(refused)) from None
+
+    async def _workspace(self, slug: str) -> Workspace:
         workspace = await self._store.workspace(slug)
         if workspace is None:
-            raise Problem(HTTPStatus.NOT_FOUND, "unknown-workspace", "unknown workspace")
-        return Caller(workspace, identity, request_id)
+            raise Problem(UNKNOWN_WORKSPACE)
+        return workspace
+
+    async def _body(self, operation: Operation[Any, Any, Any], request: Request) -> Any:
+        if not operation.takes_body:
+            return Nothing()
+        return await read_body(operation.body, request, operation.max_body_bytes)
 
 
-def invalid(error: ValidationError) -> Problem:
-    """422 with an entry for each field that pydantic refused."""
-    found = error.errors(include_input=False, include_context=False, include_url=False)
-    errors = [FieldError(".".join(map(str, each["loc"])), each["msg"]) for each in found]
-    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", "some fields are not what they should be", errors=errors)
+def request_id_of(request: Request) -> str:
+    """The one that was sent, where it is short and plain; else a new one."""
+    sent = request.headers.get(REQUEST_ID.name, "")
+    return sent if _SANE_ID.fullmatch(sent) else str(uuid4())
 
 
-def issue_id_of(request: Request) -> UUID:
-    """The issue a path names."""
-    try:
-        return UUID(request.path_params["issue"])
-    except ValueError:
-        raise Problem(HTTPStatus.NOT_FOUND, "unknown-issue", "an issue's id is a UUID") from None
-
-
-def _presented_token(request: Request) -> str:
+def presented_token(request: Request) -> str:
+    """From the header, else from `?token=`; empty without either."""
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return credentials.strip()
     return request.query_params.get("token", "")
 
 
-def _document(problem: Problem) -> Response:
-    body: dict[str, object] = {
-        "type": TYPE_PREFIX + problem.slug,
-        "title": problem.status.phrase,
-        "status": int(problem.status),
-        "detail": problem.detail,
-    }
-    if problem.errors:
-        body["errors"] = [{"field": each.field, "message": each.message} for each in problem.errors]
-    return JSONResponse(body, status_code=problem.status, headers=problem.headers, media_type=PROBLEM_TYPE)
+def response_of(reply: Reply | Response) -> Response:
+    """A reply as bytes; what is a response already stays one."""
+    if isinstance(reply, Response):
+        return reply
+    if reply.content is None:
+        return Response(status_code=reply.status, headers=reply.headers)
+    body = reply.content.model_dump_json(exclude_unset=reply.is_partial)
+    return Response(body, status_code=reply.status, headers=reply.headers, media_type=JSON)
+
+
+def problem_response(problem: Problem, request_id: str) -> Response:
+    """The problem document."""
+    return JSONResponse(
+        problem.document(request_id),
+        status_code=problem.kind.status,
+        headers=problem.headers | {REQUEST_ID.name: request_id},
+        media_type=PROBLEM_TYPE,
+    )

@@ -3,62 +3,90 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Final, TypeVar
-
-from pydantic import ValidationError
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from typing import Final
 
 from server.doors.rest import cursors
-from server.doors.rest.frame import Caller, FieldError, Problem, invalid, issue_id_of
-from server.doors.rest.models import ListParameters, ReadParameters
+from server.doors.rest.headers import ETAG, IF_NONE_MATCH
+from server.doors.rest.models import Issue, IssuePage, ListParameters, ReadParameters
+from server.doors.rest.operations import Answer, Call, Nothing, Operation, Reply, Served
+from server.doors.rest.paths import InWorkspace, OfIssue
+from server.doors.rest.problems import INVALID, NOT_PROJECTED, SOON, UNKNOWN_ISSUE, FieldError, Problem
+from server.permissions import may_read
 from storage.issue_reader import IssueReader
+from storage.store import Workspace
 from storage.tables.issue_queries import Keyset
 
-Parameters = TypeVar("Parameters", bound=ReadParameters)
-
+ISSUES: Final = "/v1/workspaces/{workspace}/issues"
+ISSUE: Final = ISSUES + "/{issue}"
 MIN_SEQ_SECONDS: Final = 5.0
+
+LIST: Final = Operation(
+    method="GET",
+    path=ISSUES,
+    id="listIssues",
+    tag="issues",
+    summary="A page of issues",
+    description="Filters are combined with and. Follow `cursor` for the next page, with the same filters and sort.",
+    place=InWorkspace,
+    query=ListParameters,
+    body=Nothing,
+    needs=may_read,
+    answers={HTTPStatus.OK: Answer("The page.", IssuePage)},
+    problems=(NOT_PROJECTED,),
+)
+READ: Final = Operation(
+    method="GET",
+    path=ISSUE,
+    id="readIssue",
+    tag="issues",
+    summary="One issue, deleted or not",
+    place=OfIssue,
+    query=ReadParameters,
+    body=Nothing,
+    needs=may_read,
+    answers={
+        HTTPStatus.OK: Answer("The issue.", Issue, headers=(ETAG,)),
+        HTTPStatus.NOT_MODIFIED: Answer("It is what `If-None-Match` names.", headers=(ETAG,)),
+    },
+    problems=(NOT_PROJECTED,),
+    headers=(IF_NONE_MATCH,),
+)
 
 
 class IssuesRead:
-    """Both routes. `min_seq_seconds`: how long a read waits for the projection."""
+    """Both. `min_seq_seconds`: how long a read waits for the projection."""
 
     def __init__(self, reader: IssueReader, min_seq_seconds: float = MIN_SEQ_SECONDS) -> None:
         self._reader = reader
         self._min_seq_seconds = min_seq_seconds
 
-    async def list(self, request: Request, caller: Caller) -> Response:
+    def operations(self) -> list[Served]:
+        """What is served here."""
+        return [LIST.by(self.list), READ.by(self.one)]
+
+    async def list(self, call: Call[InWorkspace, ListParameters, Nothing]) -> Reply:
         """A page, and the cursor of the next one."""
-        asked = _parameters(request, ListParameters)
+        asked = call.query
         after = _keyset(asked)
-        await self._reach(caller, asked.min_seq)
-        page = await self._reader.page(caller.workspace.id, asked.query(after))
+        await self._reach(call.workspace, asked.min_seq)
+        page = await self._reader.page(call.workspace.id, asked.query(after))
         following = None if page.following is None else cursors.written(asked.sort, page.following)
-        return JSONResponse({"issues": [asked.shown(row) for row in page.issues], "cursor": following})
+        return Reply(IssuePage(issues=[asked.shown(row) for row in page.issues], cursor=following), is_partial=True)
 
-    async def one(self, request: Request, caller: Caller) -> Response:
-        """One issue, deleted or not; 304 when the caller has this version already."""
-        asked = _parameters(request, ReadParameters)
-        await self._reach(caller, asked.min_seq)
-        row = await self._reader.one(caller.workspace.id, issue_id_of(request))
+    async def one(self, call: Call[OfIssue, ReadParameters, Nothing]) -> Reply:
+        """304 when the caller has this version already."""
+        await self._reach(call.workspace, call.query.min_seq)
+        row = await self._reader.one(call.workspace.id, call.place.issue)
         if row is None:
-            raise Problem(HTTPStatus.NOT_FOUND, "unknown-issue", "no such issue")
+            raise Problem(UNKNOWN_ISSUE)
         etag = f'"{row.version}"'
-        if _names(request.headers.get("if-none-match", ""), etag):
-            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": etag})
-        return JSONResponse(asked.shown(row), headers={"ETag": etag})
+        if _names(call.header(IF_NONE_MATCH) or "", etag):
+            return Reply(status=HTTPStatus.NOT_MODIFIED, headers={ETAG.name: etag})
+        return Reply(call.query.shown(row), headers={ETAG.name: etag}, is_partial=True)
 
-    async def _reach(self, caller: Caller, seq: int) -> None:
-        if seq and not await self._reader.wait_for(caller.workspace.id, seq, self._min_seq_seconds):
-            late = f"seq {seq} cannot be read yet"
-            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "not-projected-yet", late, headers={"Retry-After": "1"})
-
-
-def _parameters(request: Request, model: type[Parameters]) -> Parameters:
-    try:
-        return model.model_validate(dict(request.query_params))
-    except ValidationError as error:
-        raise invalid(error) from None
+    async def _reach(self, workspace: Workspace, seq: int) -> None:
+        if seq and not await self._reader.wait_for(workspace.id, seq, self._min_seq_seconds):
+            raise Problem(NOT_PROJECTED, f"seq {seq} cannot be read yet", headers=SOON)
 
 
 def _keyset(asked: ListParameters) -> Keyset | None:
@@ -66,7 +94,7 @@ def _keyset(asked: ListParameters) -> Keyset | None:
         return None if asked.cursor is None else cursors.read(asked.cursor, asked.sort)
     except ValueError as error:
         wrong = [FieldError("cursor", str(error))]
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", "not a cursor of this list", errors=wrong) from None
+        raise Problem(INVALID, "not a cursor of this list", errors=wrong) from None
 
 
 def _names(if_none_match: str, etag: str) -> bool:

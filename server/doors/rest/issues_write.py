@@ -7,89 +7,148 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Final, TypeVar
+from typing import Any, Final
 from uuid import UUID, uuid4
 
-from pydantic import BaseModel, ValidationError
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-
 from crdt.edits import RESTORE, Delete, Edit
-from server.doors.rest.frame import Caller, Problem, invalid, issue_id_of
-from server.doors.rest.models import IssueCreate, IssuePatch
+from server.doors.rest.headers import DEVICE, LOCATION
+from server.doors.rest.issues_read import ISSUE, ISSUES
+from server.doors.rest.models import IssueCreate, IssuePatch, Written
+from server.doors.rest.operations import Answer, Call, Nothing, Operation, Query, Reply, Served
+from server.doors.rest.paths import InWorkspace, OfIssue
+from server.doors.rest.problems import (
+    EXISTS,
+    FORBIDDEN,
+    INVALID,
+    SOON,
+    UNAVAILABLE,
+    UNKNOWN_ISSUE,
+    UNWRITABLE,
+    Problem,
+    ProblemType,
+)
+from server.permissions import may_edit
 from server.record_errors import Exists, Forbidden, Invalid, NotThere, RecordError, Unavailable, Unwritable
-from server.records import Records, Written
+from server.records import Records
+from server.records import Written as Committed
 
-Body = TypeVar("Body", bound=BaseModel)
-
-MAX_BODY_BYTES: Final = 20 * 1024 * 1024  # a description of the longest kind, every character escaped, fits
-DEVICE: Final = "X-Device-Id"
-_MAX_DEVICE_CHARS: Final = 200
-
-_PROBLEMS: Final[Mapping[type[RecordError], tuple[HTTPStatus, str]]] = {
-    NotThere: (HTTPStatus.NOT_FOUND, "unknown-issue"),
-    Exists: (HTTPStatus.CONFLICT, "exists"),
-    Forbidden: (HTTPStatus.FORBIDDEN, "forbidden"),
-    Invalid: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid"),
-    Unwritable: (HTTPStatus.UNPROCESSABLE_ENTITY, "unwritable"),
-    Unavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
+_PROBLEMS: Final[Mapping[type[RecordError], ProblemType]] = {
+    NotThere: UNKNOWN_ISSUE,
+    Exists: EXISTS,
+    Forbidden: FORBIDDEN,
+    Invalid: INVALID,
+    Unwritable: UNWRITABLE,
+    Unavailable: UNAVAILABLE,
 }
+_WRITTEN: Final = Answer("It is committed.", Written)
+
+CREATE: Final = Operation(
+    method="POST",
+    path=ISSUES,
+    id="createIssue",
+    tag="issues",
+    summary="A new issue",
+    place=InWorkspace,
+    query=Query,
+    body=IssueCreate,
+    needs=may_edit,
+    answers={
+        HTTPStatus.CREATED: Answer("It is committed.", Written, headers=(LOCATION,)),
+        HTTPStatus.OK: Answer("It was there, and began with the same content.", Written, headers=(LOCATION,)),
+    },
+    problems=(EXISTS, UNWRITABLE),
+    headers=(DEVICE,),
+)
+PATCH: Final = Operation(
+    method="PATCH",
+    path=ISSUE,
+    id="patchIssue",
+    tag="issues",
+    summary="Change what is named, nothing else",
+    description="Texts are changed by small edits: what others type beside them stays.",
+    place=OfIssue,
+    query=Query,
+    body=IssuePatch,
+    needs=may_edit,
+    answers={HTTPStatus.OK: _WRITTEN},
+    problems=(UNWRITABLE,),
+    headers=(DEVICE,),
+)
+DELETE: Final = Operation(
+    method="DELETE",
+    path=ISSUE,
+    id="deleteIssue",
+    tag="issues",
+    summary="Mark it as deleted",
+    place=OfIssue,
+    query=Query,
+    body=Nothing,
+    needs=may_edit,
+    answers={HTTPStatus.OK: _WRITTEN},
+    problems=(UNWRITABLE,),
+    headers=(DEVICE,),
+)
+RESTORE_ISSUE: Final = Operation(
+    method="POST",
+    path=ISSUE + "/restore",
+    id="restoreIssue",
+    tag="issues",
+    summary="Take a deletion back",
+    place=OfIssue,
+    query=Query,
+    body=Nothing,
+    needs=may_edit,
+    answers={HTTPStatus.OK: _WRITTEN},
+    problems=(UNWRITABLE,),
+    headers=(DEVICE,),
+)
 
 
 class IssuesWrite:
-    """The routes that write."""
+    """What writes an issue."""
 
-    def __init__(self, records: Records, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+    def __init__(self, records: Records) -> None:
         self._records = records
-        self._max_body_bytes = max_body_bytes
 
-    async def create(self, request: Request, caller: Caller) -> Response:
+    def operations(self) -> list[Served]:
+        """What is served here."""
+        return [
+            CREATE.by(self.create),
+            PATCH.by(self.patch),
+            DELETE.by(self.delete),
+            RESTORE_ISSUE.by(self.restore),
+        ]
+
+    async def create(self, call: Call[InWorkspace, Query, IssueCreate]) -> Reply:
         """201 with its address; 200 when the same issue began with the same content already."""
-        draft = await self._body(request, IssueCreate)
-        issue_id = draft.id or uuid4()
-        written = await self._write(request, caller, issue_id, draft.edit())
-        where = {"Location": f"{request.url.path}/{written.issue_id}"}
-        return _told(written, HTTPStatus.CREATED if written.is_new else HTTPStatus.OK, where)
+        issue_id = call.body.id or uuid4()
+        written = await self._write(call, issue_id, call.body.edit())
+        where = {LOCATION.name: f"{call.request.url.path}/{issue_id}"}
+        return Reply(_told(written), HTTPStatus.CREATED if written.is_new else HTTPStatus.OK, where)
 
-    async def patch(self, request: Request, caller: Caller) -> Response:
+    async def patch(self, call: Call[OfIssue, Query, IssuePatch]) -> Reply:
         """Fields that are named are changed, texts by small edits; what others change beside them stays."""
-        patch = await self._body(request, IssuePatch)
-        return _told(await self._write(request, caller, issue_id_of(request), patch.edit()))
+        return Reply(_told(await self._write(call, call.place.issue, call.body.edit())))
 
-    async def delete(self, request: Request, caller: Caller) -> Response:
+    async def delete(self, call: Call[OfIssue, Query, Nothing]) -> Reply:
         """Mark it as deleted; `restore` takes that back."""
-        return _told(await self._write(request, caller, issue_id_of(request), Delete()))
+        return Reply(_told(await self._write(call, call.place.issue, Delete())))
 
-    async def restore(self, request: Request, caller: Caller) -> Response:
+    async def restore(self, call: Call[OfIssue, Query, Nothing]) -> Reply:
         """Take a deletion back."""
-        return _told(await self._write(request, caller, issue_id_of(request), RESTORE))
+        return Reply(_told(await self._write(call, call.place.issue, RESTORE)))
 
-    async def _write(self, request: Request, caller: Caller, issue_id: UUID, edit: Edit) -> Written:
-        device = request.headers.get(DEVICE)
-        if device is not None and len(device) > _MAX_DEVICE_CHARS:
-            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", f"{DEVICE} is too long")
+    async def _write(self, call: Call[Any, Any, Any], issue_id: UUID, edit: Edit) -> Committed:
         try:
-            return await self._records.change(caller.workspace, caller.identity, issue_id, edit, device=device)
+            return await self._records.change(call.workspace, call.identity, issue_id, edit, device=call.device)
         except RecordError as error:
-            status, slug = _PROBLEMS[type(error)]
-            wait = {"Retry-After": "1"} if isinstance(error, Unavailable) else None
-            raise Problem(status, slug, str(error), headers=wait) from None
-
-    async def _body(self, request: Request, model: type[Body]) -> Body:
-        try:
-            return model.model_validate_json(await self._read(request))
-        except ValidationError as error:
-            raise invalid(error) from None
-
-    async def _read(self, request: Request) -> bytes:
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > self._max_body_bytes:
-                most = f"a body has at most {self._max_body_bytes} bytes"
-                raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large", most)
-        return bytes(body)
+            raise problem_of(error) from None
 
 
-def _told(written: Written, status: HTTPStatus = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> Response:
-    return JSONResponse({"id": str(written.issue_id), "seq": written.seq}, status_code=status, headers=headers)
+def problem_of(error: RecordError) -> Problem:
+    """How the answer says that a record was not written."""
+    return Problem(_PROBLEMS[type(error)], str(error), headers=SOON if isinstance(error, Unavailable) else None)
+
+
+def _told(written: Committed) -> Written:
+    return Written(id=written.issue_id, seq=written.seq)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 from uuid import UUID
@@ -12,6 +13,7 @@ from crdt.edits import Begin
 from crdt.encoding import MAX_SAFE_INTEGER
 from crdt.issue import MAX_DESCRIPTION_CHARS, MAX_LABELS, MAX_SHORT_CHARS, MAX_TITLE_CHARS
 from crdt.shape import Changes
+from server.doors.rest.operations import Nothing, Query
 from storage.store import ProjectedIssue
 from storage.tables.issue_queries import IssueQuery, Keyset, Sort
 
@@ -19,7 +21,10 @@ MAX_PAGE = 200
 
 
 class Issue(BaseModel):
-    """One issue. `version` counts its edits, `seq` is where in the workspace's log it was read."""
+    """One issue. `version` counts its edits, `seq` is where in the workspace's log it was read. With `fields=`, only
+    what was asked for is there."""
+
+    model_config = ConfigDict(frozen=True, json_schema_extra=lambda schema: schema.pop("required", None))
 
     id: UUID
     seq: int
@@ -31,7 +36,7 @@ class Issue(BaseModel):
     user_id: str | None
     session_id: str | None
     claude_task_id: str | None
-    labels: list[str]
+    labels: tuple[str, ...]
     created_by: str | None
     created_at: datetime | None
     updated_at: datetime | None
@@ -39,10 +44,28 @@ class Issue(BaseModel):
     deleted_at: datetime | None
 
     @classmethod
-    def of(cls, row: ProjectedIssue) -> Self:
-        """What a row says."""
-        content = {name: getattr(row.content, name) for name in cls.model_fields if hasattr(row.content, name)}
-        return cls(id=row.issue_id, seq=row.seq, version=row.version, **content)
+    def of(cls, row: ProjectedIssue, fields: Collection[str] | None = None) -> Self:
+        """What a row says, or those `fields` of it."""
+        of_row = {"id": row.issue_id, "seq": row.seq, "version": row.version}
+        chosen: dict[str, Any] = {
+            name: of_row[name] if name in of_row else getattr(row.content, name)
+            for name in (cls.model_fields if fields is None else fields)
+        }
+        return cls.model_construct(**chosen)
+
+
+class IssuePage(BaseModel):
+    """Some issues. `cursor`: of the next page, null at the end."""
+
+    issues: list[Issue]
+    cursor: str | None
+
+
+class Written(BaseModel):
+    """An edit is committed. A read with `min_seq` of this `seq` sees it."""
+
+    id: UUID
+    seq: int
 
 
 def _utc(moment: datetime) -> datetime:
@@ -52,30 +75,24 @@ def _utc(moment: datetime) -> datetime:
         raise ValueError("out of range") from None
 
 
-def _known_fields(text: str) -> str:
-    if unknown := set(text.split(",")) - Issue.model_fields.keys():
-        raise ValueError(f"{len(unknown)} of them are not fields of an issue")
-    return text
-
-
+_FIELD = "|".join(Issue.model_fields)
 # Postgres text holds no NUL, so nothing stored can match one.
 Short = Annotated[str, Field(min_length=1, max_length=MAX_SHORT_CHARS, pattern="^[^\\x00]*$")]
+Labels = Annotated[tuple[Short, ...], Field(max_length=MAX_LABELS)]
 Seq = Annotated[int, Field(ge=0, le=MAX_SAFE_INTEGER)]
 
 
-class ReadParameters(BaseModel):
-    """The query of every read. `token` is where a browser without headers puts its token."""
+class ReadParameters(Query):
+    """The query of every read of issues."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    min_seq: Seq = Field(0, description="Wait until the rows are this far: the `seq` of what you wrote.")
+    fields: Annotated[str, Field(pattern=f"^({_FIELD})(,({_FIELD}))*$", max_length=500)] | None = Field(
+        None, description="Only these fields, with commas between them."
+    )
 
-    min_seq: Seq = 0
-    fields: Annotated[str, AfterValidator(_known_fields)] | None = None
-    token: str | None = None
-
-    def shown(self, row: ProjectedIssue) -> dict[str, Any]:
-        """An issue with the fields asked for, as JSON has it."""
-        chosen = None if self.fields is None else set(self.fields.split(","))
-        return Issue.of(row).model_dump(mode="json", include=chosen)
+    def shown(self, row: ProjectedIssue) -> Issue:
+        """An issue with the fields asked for."""
+        return Issue.of(row, None if self.fields is None else self.fields.split(","))
 
 
 class ListParameters(ReadParameters):
@@ -110,10 +127,8 @@ class ListParameters(ReadParameters):
         )
 
 
-class _Fields(BaseModel):
+class _Fields(Nothing):
     """What a client may write of an issue. None empties a field that may be empty."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     status: Short | None = None
     priority: Short | None = None
@@ -133,7 +148,7 @@ class IssueCreate(_Fields):
     id: UUID | None = None
     title: Annotated[str, Field(min_length=1, max_length=MAX_TITLE_CHARS)]
     description: Annotated[str, Field(max_length=MAX_DESCRIPTION_CHARS)] = ""
-    labels: Annotated[list[Short], Field(max_length=MAX_LABELS)] = []
+    labels: Labels = ()
 
     def edit(self) -> Begin:
         """What is asked of the document."""
@@ -145,9 +160,9 @@ class IssuePatch(_Fields):
 
     title: Annotated[str, Field(max_length=MAX_TITLE_CHARS)] = ""
     description: Annotated[str, Field(max_length=MAX_DESCRIPTION_CHARS)] = ""
-    labels: Annotated[list[Short], Field(max_length=MAX_LABELS)] = []
-    add_labels: Annotated[list[Short], Field(max_length=MAX_LABELS)] = []
-    remove_labels: Annotated[list[Short], Field(max_length=MAX_LABELS)] = []
+    labels: Labels = ()
+    add_labels: Labels = ()
+    remove_labels: Labels = ()
 
     def edit(self) -> Changes:
         """What is asked of the document."""
@@ -157,6 +172,6 @@ class IssuePatch(_Fields):
             description=self.description if "description" in named else None,
             fields=self.fields(),
             labels=self.labels if "labels" in named else None,
-            add_labels=tuple(self.add_labels),
-            remove_labels=tuple(self.remove_labels),
+            add_labels=self.add_labels,
+            remove_labels=self.remove_labels,
         )

@@ -1,26 +1,22 @@
-"""The routes of `/v1` for records."""
+"""The routes of `/v1`, made from the registry."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable
 
 from starlette.routing import Route
 
 from server.doors.rest.frame import Frame
-from server.doors.rest.issues_read import IssuesRead
-from server.doors.rest.issues_write import IssuesWrite
-
-ISSUES: Final = "/v1/workspaces/{workspace}/issues"
-ISSUE: Final = ISSUES + "/{issue}"
+from server.doors.rest.operations import Served
 
 
-def rest_routes(frame: Frame, read: IssuesRead, write: IssuesWrite) -> list[Route]:
-    """Each path with what answers it."""
-    return [
-        Route(ISSUES, frame.around(read.list), methods=["GET"]),
-        Route(ISSUES, frame.around(write.create), methods=["POST"]),
-        Route(ISSUE, frame.around(read.one), methods=["GET"]),
-        Route(ISSUE, frame.around(write.patch), methods=["PATCH"]),
-        Route(ISSUE, frame.around(write.delete), methods=["DELETE"]),
-        Route(ISSUE + "/restore", frame.around(write.restore), methods=["POST"]),
-    ]
+def routes_of(frame: Frame, served: Iterable[Served]) -> list[Route]:
+    """One route a path, whatever methods it has, so that 405 names them all. Raises ValueError where two operations are
+    one."""
+    paths: dict[str, dict[str, Served]] = {}
+    for one in served:
+        methods = paths.setdefault(one.operation.path, {})
+        if one.operation.method in methods:
+            raise ValueError(f"{one.operation.method} {one.operation.path} is there twice")
+        methods[one.operation.method] = one
+    return [Route(path, frame.around(methods), methods=list(methods)) for path, methods in paths.items()]

@@ -22,10 +22,16 @@ async def verify(token: str, workspace: str | None) -> Identity:
     return for_workspace(Identity("ana", token, Role.MEMBER), workspace)
 
 
-async def ask(
+async def ask(app: Starlette, method: str, address: str, **more: Any) -> tuple[int, Any, dict[str, str]]:
+    """Status, JSON and headers of the answer. `more` as for `ask_raw`."""
+    status, content, headers = await ask_raw(app, method, address, **more)
+    return status, json.loads(content) if content else None, headers
+
+
+async def ask_raw(
     app: Starlette, method: str, address: str, *, token: str | None = "main", body: bytes = b"", **headers: str
-) -> tuple[int, Any, dict[str, str]]:
-    """Status, JSON and headers of the answer."""
+) -> tuple[int, bytes, dict[str, str]]:
+    """Status, body and headers of the answer."""
     path, _, query = address.partition("?")
     sent: list[Any] = []
 
@@ -42,4 +48,4 @@ async def ask(
     await app(scope, receive, send)
     content = b"".join(part.get("body", b"") for part in sent[1:])
     got = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-    return sent[0]["status"], json.loads(content) if content else None, got
+    return sent[0]["status"], content, got

@@ -14,10 +14,9 @@ import pytest
 from starlette.applications import Starlette
 
 from server.doors.http import http_app
+from server.doors.rest.api import ApiServices, operations_of
 from server.doors.rest.frame import Frame
-from server.doors.rest.issues_read import IssuesRead
-from server.doors.rest.issues_write import IssuesWrite
-from server.doors.rest.routes import rest_routes
+from server.doors.rest.routes import routes_of
 from server.metrics import Metrics
 from server.records import Records, RecordServices
 from storage.database import DatabaseLimits, open_database
@@ -73,10 +72,10 @@ async def api(store: PostgresStore, dsn: str) -> AsyncIterator[Api]:
     await store.create_workspace("other", "Other")
     database = await open_database(dsn, DatabaseLimits(connections_max=2))
     connection = await asyncpg.connect(dsn)
-    read = IssuesRead(IssueReader(database), min_seq_seconds=0.1)
     async with house(store=store) as home:
-        write = IssuesWrite(Records(RecordServices(home.hub, home.engine, VirtualClock())))
-        yield Api(http_app(Metrics(), ready, rest_routes(Frame(store, verify), read, write)), connection, workspace.id)
+        records = Records(RecordServices(home.hub, home.engine, VirtualClock()))
+        served = operations_of(ApiServices(IssueReader(database), records, min_seq_seconds=0.1))
+        yield Api(http_app(Metrics(), ready, routes_of(Frame(store, verify), served)), connection, workspace.id)
     await connection.close()
     await database.close()
 

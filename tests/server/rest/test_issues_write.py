@@ -15,10 +15,10 @@ from crdt.document import Document
 from crdt.issue import IssueContent, read
 from crdt.update import merge
 from server.doors.http import http_app
+from server.doors.rest.api import ApiServices, operations_of
 from server.doors.rest.frame import Frame
-from server.doors.rest.issues_read import IssuesRead
-from server.doors.rest.issues_write import IssuesWrite
-from server.doors.rest.routes import rest_routes
+from server.doors.rest.operations import MAX_BODY_BYTES
+from server.doors.rest.routes import routes_of
 from server.metrics import Metrics
 from server.records import Records, RecordServices
 from storage.database import DatabaseLimits, open_database
@@ -53,9 +53,9 @@ class Api:
 async def api(store: PostgresStore, dsn: str) -> AsyncIterator[Api]:
     database = await open_database(dsn, DatabaseLimits(connections_max=2))
     async with house(store=store) as home:
-        write = IssuesWrite(Records(RecordServices(home.hub, home.engine, VirtualClock())), max_body_bytes=10_000)
-        frame, reading = Frame(store, verify), IssuesRead(IssueReader(database))
-        yield Api(http_app(Metrics(), ready, rest_routes(frame, reading, write)), home)
+        records = Records(RecordServices(home.hub, home.engine, VirtualClock()))
+        served = operations_of(ApiServices(IssueReader(database), records))
+        yield Api(http_app(Metrics(), ready, routes_of(Frame(store, verify), served)), home)
     await database.close()
 
 
@@ -113,7 +113,7 @@ async def test_a_deletion_is_kept_and_can_be_taken_back(api: Api) -> None:
         ("POST", "", {"title": "t", "owner": "eve"}, 422, "invalid"),
         ("POST", "", b"{", 422, "invalid"),
         ("POST", "", {"title": "\ud800"}, 422, "invalid"),
-        ("POST", "", {"title": "t", "description": "x" * 20_000}, 413, "too-large"),
+        ("POST", "", b" " * (MAX_BODY_BYTES + 1), 413, "too-large"),
     ],
 )
 async def test_what_cannot_be_written_is_told(

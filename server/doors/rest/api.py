@@ -1,0 +1,30 @@
+"""All operations of `/v1`: whoever adds one registers it here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from server.doors.rest.issues_read import MIN_SEQ_SECONDS, IssuesRead
+from server.doors.rest.issues_write import IssuesWrite
+from server.doors.rest.operations import Served
+from server.doors.rest.reference import Reference
+from server.records import Records
+from storage.issue_reader import IssueReader
+
+
+@dataclass(frozen=True, slots=True)
+class ApiServices:
+    """What the operations stand on. `min_seq_seconds`: how long a read waits for the projection."""
+
+    issues: IssueReader
+    records: Records
+    min_seq_seconds: float = MIN_SEQ_SECONDS
+
+
+def operations_of(services: ApiServices) -> list[Served]:
+    """Each with what answers it, the document that describes them among them."""
+    served = [
+        *IssuesRead(services.issues, services.min_seq_seconds).operations(),
+        *IssuesWrite(services.records).operations(),
+    ]
+    return [*served, *Reference(served).operations()]

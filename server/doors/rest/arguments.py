@@ -1,0 +1,75 @@
+"""From a request to what its models say, or a problem that names each field that is wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+
+from server.doors.rest.headers import Header
+from server.doors.rest.paths import Place
+from server.doors.rest.problems import INVALID, TOO_LARGE, FieldError, Problem
+
+Model = TypeVar("Model", bound=BaseModel)
+PLACE = TypeVar("PLACE", bound=Place)
+
+_WRONG: Final = "some fields are not what they should be"
+_MAX_ERRORS: Final = 100
+
+
+def read_place(model: type[PLACE], names: Mapping[str, str]) -> PLACE:
+    """What the path names. A name that is none is as unknown as one that nobody took."""
+    try:
+        return model.model_validate(names)
+    except ValidationError as error:
+        wrong = error.errors(include_input=False, include_context=False, include_url=False)[0]
+        raise Problem(model.UNKNOWN[str(wrong["loc"][0])], wrong["msg"]) from None
+
+
+def read_query(model: type[Model], request: Request) -> Model:
+    """The query. Every parameter may be there once."""
+    given = request.query_params.multi_items()
+    twice = [name for name, count in Counter(name for name, _ in given).items() if count > 1]
+    if twice:
+        errors = [FieldError(name if name in model.model_fields else "query", "is given twice") for name in twice]
+        raise Problem(INVALID, _WRONG, errors=errors[:_MAX_ERRORS])
+    try:
+        return model.model_validate(dict(given))
+    except ValidationError as error:
+        raise invalid(error) from None
+
+
+async def read_body(model: type[Model], request: Request, max_bytes: int) -> Model:
+    """A JSON body. An empty one stands for `{}`."""
+    body = await _bytes(request, max_bytes)
+    try:
+        return model.model_validate_json(body or b"{}", strict=True)
+    except ValidationError as error:
+        raise invalid(error) from None
+
+
+def check_headers(headers: Sequence[Header], request: Request) -> None:
+    """Headers are shorter than their bounds."""
+    long = [header for header in headers if len(request.headers.get(header.name, "")) > header.max_chars]
+    if long:
+        errors = [FieldError(header.name, f"has more than {header.max_chars} characters") for header in long]
+        raise Problem(INVALID, _WRONG, errors=errors)
+
+
+def invalid(error: ValidationError) -> Problem:
+    """An entry for each field that pydantic refused."""
+    found = error.errors(include_input=False, include_context=False, include_url=False)[:_MAX_ERRORS]
+    errors = [FieldError(".".join(map(str, each["loc"])) or "body", each["msg"]) for each in found]
+    return Problem(INVALID, _WRONG, errors=errors)
+
+
+async def _bytes(request: Request, max_bytes: int) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > max_bytes:
+            raise Problem(TOO_LARGE, f"a body has at most {max_bytes} bytes here")
+    return bytes(body)

@@ -1,0 +1,25 @@
+"""Request and response headers that operations of `/v1` may declare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """`max_chars`: longer values are `invalid`."""
+
+    name: str
+    description: str
+    max_chars: int = 1_000
+    schema: Mapping[str, object] = field(default_factory=lambda: {"type": "string"})
+
+
+REQUEST_ID: Final = Header("X-Request-Id", "Names the request in the server's log; made up when not sent.", 100)
+DEVICE: Final = Header("X-Device-Id", "The device that writes, for the history.", 200)
+IF_NONE_MATCH: Final = Header("If-None-Match", "An `ETag`: 304 when it is still the one.")
+
+ETAG: Final = Header("ETag", "The version of what is sent.")
+LOCATION: Final = Header("Location", "The address of what was created.")

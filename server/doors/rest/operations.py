@@ -1,0 +1,172 @@
+"""The registry: one record an operation of `/v1`. Its route and its part of the OpenAPI document are made from it.
+
+A class that answers operations lists them as `[LIST.by(self.list), …]`; mypy holds the method to the models.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.doors.rest.headers import DEVICE, Header
+from server.doors.rest.paths import InWorkspace, Place
+from server.doors.rest.problems import (
+    FORBIDDEN,
+    INTERNAL,
+    INVALID,
+    TOO_LARGE,
+    UNAUTHORIZED,
+    UNAVAILABLE,
+    ProblemType,
+)
+from server.permissions import Identity
+from storage.store import Workspace
+
+Method: TypeAlias = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+Permission: TypeAlias = Callable[[Identity], bool]  # one of `server.permissions`
+
+PLACE = TypeVar("PLACE", bound=Place)
+QUERY = TypeVar("QUERY", bound=BaseModel)
+BODY = TypeVar("BODY", bound=BaseModel)
+
+JSON: Final = "application/json"
+MAX_BODY_BYTES: Final = 20 * 1024 * 1024  # a description of the longest kind, every character escaped, fits
+
+
+class Nothing(BaseModel):
+    """No query, or no body."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Query(Nothing):
+    """What every query may hold; extend it. `token` is where those put their token who cannot send headers."""
+
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one status of an operation means. `model`: of its JSON. `media`: types of a body that has no model; neither:
+    there is no body."""
+
+    description: str
+    model: type[BaseModel] | None = None
+    headers: tuple[Header, ...] = ()
+    media: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a method answers. With `is_partial`, fields of the model that were not set are left out."""
+
+    content: BaseModel | None = None
+    status: HTTPStatus = HTTPStatus.OK
+    headers: Mapping[str, str] = field(default_factory=dict)
+    is_partial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[PLACE, QUERY, BODY]):
+    """A request whose parts are what their models say, of somebody who may make it.
+
+    `request`: for uploads, which are read as they come. A path outside of workspaces has no `workspace`, an operation
+    for everybody no `identity`; asking for them is a defect.
+    """
+
+    place: PLACE
+    query: QUERY
+    body: BODY
+    request: Request
+    request_id: str
+    found: Workspace | None = None
+    caller: Identity | None = None
+
+    @property
+    def workspace(self) -> Workspace:
+        """The one of the path."""
+        assert self.found is not None
+        return self.found
+
+    @property
+    def identity(self) -> Identity:
+        """Who asks."""
+        assert self.caller is not None
+        return self.caller
+
+    def header(self, header: Header) -> str | None:
+        """What was sent of a declared header, None when it was not."""
+        return self.request.headers.get(header.name)
+
+    @property
+    def device(self) -> str | None:
+        """The device that writes: the header's, else the token's."""
+        return self.header(DEVICE) or self.identity.device_id
+
+
+Work = Callable[[Call[PLACE, QUERY, BODY]], Awaitable[Reply | Response]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation(Generic[PLACE, QUERY, BODY]):
+    """One method on one path. `Nothing` stands for no body. `needs` None: for everybody, without a token. `problems`
+    are those beside what any operation may answer. `uploads`: media types of a body that is no JSON; `body` is
+    `Nothing` then, and what answers it reads `call.request.stream()` itself, within bounds of its own."""
+
+    method: Method
+    path: str
+    id: str
+    tag: str
+    summary: str
+    description: str = ""
+    place: type[PLACE]
+    query: type[QUERY]
+    body: type[BODY]
+    needs: Permission | None
+    answers: Mapping[HTTPStatus, Answer]
+    problems: tuple[ProblemType, ...] = ()
+    headers: tuple[Header, ...] = ()
+    uploads: tuple[str, ...] = ()
+    max_body_bytes: int = MAX_BODY_BYTES
+
+    def __post_init__(self) -> None:
+        if set(re.findall(r"{(\w+)}", self.path)) != self.place.model_fields.keys():
+            raise ValueError(f"{self.id}: the path and its model name different things")
+
+    @property
+    def is_in_workspace(self) -> bool:
+        """Whether the path names a workspace."""
+        return issubclass(self.place, InWorkspace)
+
+    @property
+    def takes_body(self) -> bool:
+        """Whether a JSON body is read."""
+        return self.body is not Nothing
+
+    def every_problem(self) -> tuple[ProblemType, ...]:
+        """Whatever it may answer beside `answers`."""
+        found = [*self.problems, *self.place.UNKNOWN.values(), INVALID, INTERNAL, UNAVAILABLE]
+        if self.needs is not None:
+            found += [UNAUTHORIZED, FORBIDDEN]
+        if self.takes_body or self.uploads:
+            found.append(TOO_LARGE)
+        return tuple(dict.fromkeys(found))
+
+    def by(self, work: Work[PLACE, QUERY, BODY]) -> Served:
+        """The operation with what answers it."""
+        return Served(self, work)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """An operation that is served."""
+
+    operation: Operation[Any, Any, Any]
+    work: Work[Any, Any, Any]

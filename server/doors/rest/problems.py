@@ -1,0 +1,184 @@
+"""Every way `/v1` says no (RFC 9457): the catalogue of problem types. A slug and its status never change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict
+
+PROBLEM_TYPE: Final = "application/problem+json"
+TYPE_PREFIX: Final = "urn:syncline:problem:"
+SOON: Final = {"Retry-After": "1"}
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemType:
+    """What a client can rely on. `when` and `remedy` are sentences for people who meet it."""
+
+    slug: str
+    status: HTTPStatus
+    title: str
+    when: str
+    remedy: str
+
+    @property
+    def uri(self) -> str:
+        """The `type` of its documents."""
+        return TYPE_PREFIX + self.slug
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """What is wrong with one parameter or field. The message never repeats what was sent."""
+
+    field: str
+    message: str
+
+
+class Problem(Exception):
+    """An answer that is not what was asked for. `detail` is for the client and holds no content of documents; `more`
+    are members of the document beside the usual ones."""
+
+    def __init__(
+        self,
+        kind: ProblemType,
+        detail: str = "",
+        *,
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+        more: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(detail or kind.title)
+        self.kind = kind
+        self.detail = detail
+        self.errors = errors
+        self.headers = dict(headers or {})
+        self.more = dict(more or {})
+
+    def document(self, request_id: str) -> dict[str, object]:
+        """The body of the answer."""
+        body: dict[str, object] = {"type": self.kind.uri, "title": self.kind.title, "status": int(self.kind.status)}
+        if self.detail:
+            body["detail"] = self.detail
+        if self.errors:
+            body["errors"] = [{"field": each.field, "message": each.message} for each in self.errors]
+        return body | {"request_id": request_id} | self.more
+
+
+class FieldProblem(BaseModel):
+    """What is wrong with one field; dots lead into objects and arrays."""
+
+    field: str
+    message: str
+
+
+class ProblemDocument(BaseModel):
+    """RFC 9457. `type` is one of the catalogue, the rest is for people and logs."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str = ""
+    errors: list[FieldProblem] = []
+    request_id: str = ""
+
+
+UNAUTHORIZED: Final = ProblemType(
+    "unauthorized",
+    HTTPStatus.UNAUTHORIZED,
+    "No valid token",
+    "The request has no token, or one that is expired or not ours.",
+    "Send `Authorization: Bearer` with a token of `syncline token`.",
+)
+FORBIDDEN: Final = ProblemType(
+    "forbidden",
+    HTTPStatus.FORBIDDEN,
+    "Not allowed",
+    "The token is for another workspace, or its role does not allow this.",
+    "Use a token of the workspace; ask an admin for a role that may.",
+)
+UNKNOWN_ROUTE: Final = ProblemType(
+    "unknown-route",
+    HTTPStatus.NOT_FOUND,
+    "No such address",
+    "Nothing is served under this path.",
+    "Compare it with `/v1/openapi.json`.",
+)
+UNKNOWN_WORKSPACE: Final = ProblemType(
+    "unknown-workspace",
+    HTTPStatus.NOT_FOUND,
+    "No such workspace",
+    "The workspace in the path does not exist.",
+    "Check its slug.",
+)
+UNKNOWN_ISSUE: Final = ProblemType(
+    "unknown-issue",
+    HTTPStatus.NOT_FOUND,
+    "No such issue",
+    "Nobody has written this issue, or its id is not a UUID. Deleted issues are there still.",
+    "Check the id. What was just written may not be projected yet: name its `min_seq`.",
+)
+METHOD_NOT_ALLOWED: Final = ProblemType(
+    "method-not-allowed",
+    HTTPStatus.METHOD_NOT_ALLOWED,
+    "Not this method",
+    "The path is served, but not with this method.",
+    "Use one of the `Allow` header.",
+)
+EXISTS: Final = ProblemType(
+    "exists",
+    HTTPStatus.CONFLICT,
+    "The id is taken",
+    "Something else was created under this id.",
+    "Take another id, or read what is there.",
+)
+TOO_LARGE: Final = ProblemType(
+    "too-large",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "Body too large",
+    "The body has more bytes than this operation takes.",
+    "Send less at a time.",
+)
+INVALID: Final = ProblemType(
+    "invalid",
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    "Not valid",
+    "A parameter, header or field is not what it should be; `errors` names each.",
+    "Correct what `errors` names. Sending it again as it is does not help.",
+)
+UNWRITABLE: Final = ProblemType(
+    "unwritable",
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    "The document does not take the edit",
+    "An editor put something into the document, such as an image into a text, that plain text cannot replace; or the "
+    "document is damaged.",
+    "Make the edit in an editor.",
+)
+INTERNAL: Final = ProblemType(
+    "internal",
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    "A defect of the server",
+    "Something failed that should not. It is in the server's log under `request_id`.",
+    "Report it. Writes may or may not have happened.",
+)
+UNAVAILABLE: Final = ProblemType(
+    "unavailable",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "Not now",
+    "The database is away, or the server too busy. Whether a write happened is unknown.",
+    "Wait as `Retry-After` says and send it again, writes with the same ids.",
+)
+NOT_PROJECTED: Final = ProblemType(
+    "not-projected-yet",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "The rows are not that far yet",
+    "The read names a `min_seq` that the tables did not reach in time.",
+    "Wait as `Retry-After` says and read again. A seq above the workspace's newest never comes.",
+)
+
+CATALOGUE: Final = tuple(kind for kind in tuple(globals().values()) if isinstance(kind, ProblemType))
