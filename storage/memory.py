@@ -14,6 +14,7 @@ from typing import Final, Literal, TypeAlias
 from uuid import UUID, uuid5
 
 from storage.errors import Trimmed, UnknownWorkspace
+from storage.memory_ledger import MemoryLedger
 from storage.store import (
     Delta,
     DocumentStatus,
@@ -73,6 +74,7 @@ class MemoryStore:
         self.fault = fault
         self._now = now
         self._workspaces: dict[int, _Rows] = {}
+        self.ledger = MemoryLedger(lambda moment, operation: self.fault(moment, operation))
 
     async def append(self, batch: Sequence[NewDelta]) -> list[int]:
         await self.fault("before", "append")
@@ -89,6 +91,7 @@ class MemoryStore:
         rows.log.append(
             Delta(new.workspace_id, seq, new.issue_id, new.update, new.actor_id, new.device_id, new.created_at)
         )
+        self.ledger.record(new.workspace_id, new.issue_id, seq, new.conflicts, new.created_at)
         return seq
 
     async def load(self, workspace_id: int, issue_id: UUID) -> StoredIssue:

@@ -11,6 +11,7 @@ import asyncpg
 
 from storage.database import Connection, Database
 from storage.errors import Trimmed, UnknownWorkspace
+from storage.postgres_ledger import PostgresLedger
 from storage.store import (
     Delta,
     DocumentStatus,
@@ -22,7 +23,7 @@ from storage.store import (
     StoredIssue,
     Workspace,
 )
-from storage.tables import deltas, documents, issues, snapshots, workspaces
+from storage.tables import conflicts, deltas, documents, issues, snapshots, workspaces
 
 PAGE_BYTES_MAX: Final = 32 * 1024 * 1024
 
@@ -37,16 +38,25 @@ class PostgresStore:
         self._database = database
         self._page_bytes_max = page_bytes_max
         self._append = database.kept("append to the log", deltas.APPEND)
+        self.ledger = PostgresLedger(database)
 
     async def append(self, batch: Sequence[NewDelta]) -> list[int]:
         if not batch:
             return []
         arguments = deltas.append_arguments(batch)
+        found = conflicts.found_in(batch)
         try:
-            bumped = await self._append.fetch(*arguments)
+            if found is None:
+                bumped = await self._append.fetch(*arguments)
+            else:
+                bumped = await self._append_with(arguments, found)
         except asyncpg.NotNullViolationError as error:
             raise UnknownWorkspace("a delta names a workspace that does not exist") from error
         return deltas.numbered(batch, bumped)
+
+    async def _append_with(self, arguments: Sequence[object], found: str) -> list[asyncpg.Record]:
+        async with self._database.session("append to the log, with conflicts") as connection:
+            return await connection.fetch(conflicts.APPEND, *arguments, found)
 
     async def load(self, workspace_id: int, issue_id: UUID) -> StoredIssue:
         return (await self.load_many(workspace_id, [issue_id]))[issue_id]

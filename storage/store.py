@@ -14,10 +14,14 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from crdt.issue import IssueContent
+from storage.conflicts import Ledger, NewConflict
 
 
 class NewDelta(NamedTuple):
-    """One accepted update on its way into the log. `update` is causally closed Yjs v1 bytes, all of it new."""
+    """One accepted update on its way into the log. `update` is causally closed Yjs v1 bytes, all of it new.
+
+    `conflicts`: what it overwrote, or what overwrote it; recorded in the same transaction.
+    """
 
     workspace_id: int
     issue_id: UUID
@@ -25,6 +29,7 @@ class NewDelta(NamedTuple):
     actor_id: str
     device_id: str | None
     created_at: datetime
+    conflicts: Sequence[NewConflict] = ()
 
 
 class Delta(NamedTuple):
@@ -150,9 +155,14 @@ class ProjectionTurn(Protocol):
 class Store(Protocol):
     """Durable truth. Every method raises `StoreUnavailable` when it cannot answer; none answers empty instead."""
 
+    @property
+    def ledger(self) -> Ledger:
+        """What `append` records of conflicts, and what became of them."""
+
     async def append(self, batch: Sequence[NewDelta]) -> list[int]:
-        """Commit a batch in one statement and return the seq of each delta, in order. Dense per workspace, in
-        commit order. Raises `UnknownWorkspace` and commits nothing when one delta names no workspace."""
+        """Commit a batch, with the conflicts in it, in one statement and return the seq of each delta, in order. Dense
+        per workspace, in commit order. Raises `UnknownWorkspace` and commits nothing when one delta names no
+        workspace."""
 
     async def load(self, workspace_id: int, issue_id: UUID) -> StoredIssue:
         """Newest snapshot and everything after it, in one consistent read."""

@@ -21,7 +21,7 @@ _COLUMNS: Final = "workspace_id, seq, issue_id, update, actor_id, device_id, cre
 # that batches never deadlock, and stay locked until COMMIT: the next writer of a workspace numbers from what this one
 # left, so commit order is seq order. A workspace that does not exist leaves `seq` NULL, which the table refuses: the
 # statement then commits nothing.
-APPEND: Final = """
+APPENDING: Final = """
 WITH incoming AS (
     SELECT *, row_number() OVER (PARTITION BY workspace_id ORDER BY position) AS place
     FROM unnest($1::bigint[], $2::uuid[], $3::bytea[], $4::bigint[], $5::text[], $6::text[], $7::timestamptz[])
@@ -38,8 +38,9 @@ WITH incoming AS (
     INSERT INTO deltas (workspace_id, seq, issue_id, update, checksum, actor_id, device_id, created_at)
     SELECT workspace_id, before + place, issue_id, update, checksum, actor_id, device_id, created_at
     FROM incoming LEFT JOIN bumped ON id = workspace_id
-)
-SELECT id, before FROM bumped"""
+)"""
+APPENDED: Final = "SELECT id, before FROM bumped"
+APPEND: Final = f"{APPENDING} {APPENDED}"
 
 TAIL: Final = f"""
 SELECT {_COLUMNS} FROM deltas WHERE workspace_id = $1 AND issue_id = $2 AND seq > $3 ORDER BY seq"""
@@ -64,7 +65,7 @@ SELECT count(*) AS rows, max(seq) AS floor FROM trimmed"""
 
 def append_arguments(batch: Sequence[NewDelta]) -> tuple[Sequence[object], ...]:
     """The columns of a batch, in the order `APPEND` takes them."""
-    workspaces, issues, updates, actors, devices, times = zip(*batch, strict=True)
+    workspaces, issues, updates, actors, devices, times, _ = zip(*batch, strict=True)
     checksums = list(map(checksum, issues, updates))
     return workspaces, issues, updates, checksums, actors, devices, times
 

@@ -1,0 +1,113 @@
+"""The ledger of conflicts in memory, for simulation: the same promises as `postgres_ledger.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from storage.conflicts import (
+    LAST_WRITE_WINS,
+    OPEN,
+    RESOLVED,
+    SUPERSEDED,
+    Conflict,
+    ConflictQuery,
+    NewConflict,
+    Settlement,
+    Strategy,
+    conflict_id,
+    may_settle,
+    recorded,
+)
+
+if TYPE_CHECKING:
+    from storage.memory import Fault
+
+
+class MemoryLedger:
+    """`Ledger` that forgets everything with the process."""
+
+    def __init__(self, fault: Fault) -> None:
+        self._fault = fault
+        self._rows: dict[tuple[int, UUID], Conflict] = {}
+        self._policies: dict[int, dict[str, Strategy]] = {}
+
+    def record(self, workspace_id: int, issue_id: UUID, seq: int, found: Sequence[NewConflict], at: datetime) -> None:
+        """What `note` does, and `MemoryStore.append` with a delta: at once."""
+        for new in found:
+            if new.supersedes is not None:
+                self._supersede(workspace_id, issue_id, new, at)
+            row = recorded(workspace_id, issue_id, seq, new, self._policies.get(workspace_id, {}), at)
+            self._rows.setdefault((workspace_id, row.id), row)
+
+    def _supersede(self, workspace_id: int, issue_id: UUID, new: NewConflict, at: datetime) -> None:
+        assert new.supersedes is not None
+        key = (workspace_id, conflict_id(issue_id, new.kind, new.field, new.supersedes))
+        row = self._rows.get(key)
+        if row is not None and row.state == OPEN:
+            self._rows[key] = _settled(row, Settlement(SUPERSEDED, new.losing.actor_id, at))
+
+    async def note(
+        self, workspace_id: int, issue_id: UUID, seq: int, found: Sequence[NewConflict], at: datetime
+    ) -> None:
+        await self._fault("before", "note")
+        self.record(workspace_id, issue_id, seq, found, at)
+        await self._fault("after", "note")
+
+    async def one(self, workspace_id: int, conflict_id: UUID) -> Conflict | None:
+        await self._fault("before", "one")
+        return self._rows.get((workspace_id, conflict_id))
+
+    async def page(self, workspace_id: int, query: ConflictQuery) -> list[Conflict]:
+        await self._fault("before", "conflicts")
+        rows = (row for (workspace, _), row in self._rows.items() if workspace == workspace_id)
+        return sorted((row for row in rows if _fits(row, query)), key=_place)[: query.limit]
+
+    async def settle(self, workspace_id: int, conflict_id: UUID, settlement: Settlement) -> Conflict | None:
+        await self._fault("before", "settle")
+        row = self._rows.get((workspace_id, conflict_id))
+        if row is not None and may_settle(row, settlement.by):
+            row = self._rows[workspace_id, conflict_id] = _settled(row, settlement)
+        await self._fault("after", "settle")
+        return row
+
+    async def unsettled(self, limit: int) -> list[Conflict]:
+        await self._fault("before", "unsettled")
+        rows = [row for row in self._rows.values() if row.state == OPEN and row.strategy == LAST_WRITE_WINS]
+        return sorted(rows, key=lambda row: (row.workspace_id, *_place(row)))[:limit]
+
+    async def policy(self, workspace_id: int) -> dict[str, Strategy]:
+        await self._fault("before", "policy")
+        return dict(self._policies.get(workspace_id, {}))
+
+    async def set_policy(self, workspace_id: int, policy: Mapping[str, Strategy]) -> None:
+        await self._fault("before", "set_policy")
+        self._policies[workspace_id] = dict(policy)
+        await self._fault("after", "set_policy")
+
+
+def _settled(row: Conflict, settlement: Settlement) -> Conflict:
+    return replace(
+        row,
+        state=RESOLVED,
+        resolution=settlement.resolution,
+        resolved_value=settlement.value,
+        resolved_by=settlement.by,
+        resolved_at=settlement.at,
+    )
+
+
+def _fits(row: Conflict, query: ConflictQuery) -> bool:
+    return (
+        (query.state is None or row.state == query.state)
+        and (query.issue_id is None or row.issue_id == query.issue_id)
+        and (query.kind is None or row.kind == query.kind)
+        and (query.after is None or _place(row) > (query.after.seq, query.after.id))
+    )
+
+
+def _place(row: Conflict) -> tuple[int, UUID]:
+    return row.seq, row.id

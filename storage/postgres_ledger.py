@@ -1,0 +1,57 @@
+"""The ledger of conflicts on Postgres: which statements make up each promise of `Ledger`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from storage.conflicts import Conflict, ConflictQuery, NewConflict, Settlement, Strategy
+from storage.database import Database
+from storage.tables import conflicts
+
+
+class PostgresLedger:
+    """`Ledger` on a migrated database. `PostgresStore.append` records what deltas bring along."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def note(
+        self, workspace_id: int, issue_id: UUID, seq: int, found: Sequence[NewConflict], at: datetime
+    ) -> None:
+        arguments = conflicts.note_arguments(workspace_id, issue_id, seq, found, at)
+        async with self._database.session("record conflicts") as connection:
+            await connection.execute(conflicts.NOTE, *arguments)
+
+    async def one(self, workspace_id: int, conflict_id: UUID) -> Conflict | None:
+        async with self._database.session("read a conflict") as connection:
+            row = await connection.fetchrow(conflicts.ONE, workspace_id, conflict_id)
+        return conflicts.conflict(row) if row else None
+
+    async def page(self, workspace_id: int, query: ConflictQuery) -> list[Conflict]:
+        statement, arguments = conflicts.page(workspace_id, query)
+        async with self._database.session("list conflicts") as connection:
+            return [conflicts.conflict(row) for row in await connection.fetch(statement, *arguments)]
+
+    async def settle(self, workspace_id: int, conflict_id: UUID, settlement: Settlement) -> Conflict | None:
+        arguments = conflicts.settle_arguments(workspace_id, conflict_id, settlement)
+        async with self._database.session("settle a conflict") as connection:
+            row = await connection.fetchrow(conflicts.SETTLE, *arguments)
+            # Somebody was first, or there is none: a statement of its own sees what they committed.
+            row = row or await connection.fetchrow(conflicts.ONE, workspace_id, conflict_id)
+        return conflicts.conflict(row) if row else None
+
+    async def unsettled(self, limit: int) -> list[Conflict]:
+        async with self._database.session("look for undecided conflicts") as connection:
+            return [conflicts.conflict(row) for row in await connection.fetch(conflicts.UNSETTLED, limit)]
+
+    async def policy(self, workspace_id: int) -> dict[str, Strategy]:
+        async with self._database.session("read the conflict policy") as connection:
+            rows = await connection.fetch(conflicts.POLICY, workspace_id)
+        return {row["field"]: row["strategy"] for row in rows}
+
+    async def set_policy(self, workspace_id: int, policy: Mapping[str, Strategy]) -> None:
+        arguments = conflicts.set_policy_arguments(workspace_id, policy)
+        async with self._database.session("change the conflict policy") as connection:
+            await connection.execute(conflicts.SET_POLICY, *arguments)
