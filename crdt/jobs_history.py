@@ -124,6 +124,26 @@ class TellSince:
         return Since(before, after, list(touches.values()))
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What one reading says and the other does not."""
+
+    changes: Sequence[Change]
+
+
+@dataclass(frozen=True, slots=True)
+class TellDifference:
+    """What differs between two states of an issue, each all of its updates; none: there was no issue yet."""
+
+    earlier: Sequence[bytes]
+    later: Sequence[bytes]
+
+    def run(self, resident: Resident) -> Difference:
+        """The difference. Raises `Refused` for bytes that are not sound."""
+        before, after = (read(load_whole(merge(updates))[0]) for updates in (self.earlier, self.later))
+        return Difference(changes_between(before, after))
+
+
 class _Walk:
     """A document on its way along a log."""
 

@@ -55,6 +55,8 @@ _DATACLASSES: Final = (
     jobs_history.Touch,
     jobs_history.TellSince,
     jobs_history.Since,
+    jobs_history.TellDifference,
+    jobs_history.Difference,
 )
 _FIELDS: Final[Mapping[type, tuple[str, ...]]] = MappingProxyType(
     {record: tuple(field.name for field in fields(record)) for record in _DATACLASSES}

@@ -1,0 +1,110 @@
+"""What happened to an issue, told from its log: entries newest first, and what differs between two moments.
+
+A page costs what its own deltas cost and what lies between them and the nearest snapshot, however long the log is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from crdt.changes import Change, is_one_entry
+from crdt.jobs_history import Entry, LoggedDelta, Since, TellChanges, TellDifference, TellSince
+from storage.engine import Engine, IssueKey
+from storage.log_reader import NEWEST, DeltaHead, LogReader
+from storage.store import Delta, StoredIssue
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineLimits:
+    """Bounds of one page: deltas and bytes that are read for it, characters it tells. Of each the newest, and never
+    less than one delta."""
+
+    page_deltas: int = 5_000
+    page_bytes: int = 8 * 1024 * 1024
+    page_chars: int = 1_000_000
+    job_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class TimelinePage:
+    """Entries, newest first. `before`: where the next page goes on, None at the end. `floor`: the history of the issue
+    begins after this seq, 0 where all of it is kept."""
+
+    entries: Sequence[Entry]
+    before: int | None
+    floor: int
+
+
+class Timeline:
+    """Reads the log, and has an engine tell what is in it. Every method raises `StoreUnavailable`, `EngineUnavailable`,
+    and `EngineFailed` or `Refused` for an issue that cannot be read."""
+
+    def __init__(self, log: LogReader, engine: Engine, limits: TimelineLimits | None = None) -> None:
+        self._log = log
+        self._engine = engine
+        self._limits = limits or TimelineLimits()
+
+    async def page(self, key: IssueKey, limit: int, before: int = NEWEST) -> TimelinePage | None:
+        """Up to `limit` entries before a seq; None for an issue nobody ever wrote."""
+        floor = await self._log.floor(key.workspace_id, key.issue_id)
+        if floor is None:
+            return None
+        most = self._limits.page_deltas
+        heads = await self._log.heads(key.workspace_id, key.issue_id, most + 1, before=before, after=floor)
+        chosen = newest_entries(heads[:most], limit, self._limits.page_bytes)
+        if not chosen:
+            return TimelinePage((), None, floor)
+        entries = await self.entries(key, chosen[-1].seq, chosen[0].seq)
+        is_end = entries[0].first_seq == heads[-1].seq and len(heads) <= most
+        return TimelinePage(entries[::-1], None if is_end else entries[0].first_seq, floor)
+
+    async def entries(self, key: IssueKey, first: int, last: int) -> Sequence[Entry]:
+        """What the issue's deltas from `first` through `last` changed, oldest first; of too much the newest. Raises
+        `Trimmed`."""
+        stretch = await self._log.stretch(key.workspace_id, key.issue_id, first - 1, last)
+        job = TellChanges(stretch.seen.updates, stretch.seen.version, logged(stretch.deltas), self._limits.page_chars)
+        told = await self._engine.run(job, key=key, deadline=self._limits.job_seconds)
+        return told.entries
+
+    async def since(self, key: IssueKey, seq: int, through: int = NEWEST) -> Since:
+        """The issue as it was at a seq and as it is, and who touched what in between. Raises `Trimmed`."""
+        stretch = await self._log.stretch(key.workspace_id, key.issue_id, seq, through)
+        job = TellSince(stretch.seen.updates, logged(stretch.deltas))
+        return await self._engine.run(job, key=key, deadline=self._limits.job_seconds)
+
+    async def difference(self, key: IssueKey, earlier: int, later: int) -> Sequence[Change]:
+        """What makes the issue at one seq of the issue at another. Raises `Trimmed`."""
+        states = [await self.state(key, seq) for seq in (earlier, later)]
+        job = TellDifference(states[0].updates, states[1].updates)
+        difference = await self._engine.run(job, key=key, deadline=self._limits.job_seconds)
+        return difference.changes
+
+    async def state(self, key: IssueKey, seq: int) -> StoredIssue:
+        """The issue as it was at a seq, in bytes. Raises `Trimmed`."""
+        return (await self._log.stretch(key.workspace_id, key.issue_id, seq, seq)).seen
+
+    async def seq_at(self, key: IssueKey, moment: int | datetime) -> int:
+        """The seq of a moment: of the issue's last delta at or before a time. Raises `Trimmed`."""
+        if isinstance(moment, int):
+            return moment
+        return await self._log.seq_at(key.workspace_id, key.issue_id, moment)
+
+
+def newest_entries(heads: Sequence[DeltaHead], limit: int, max_bytes: int) -> list[DeltaHead]:
+    """Those of an issue's deltas, newest first, that make up its newest `limit` entries and fit into `max_bytes`."""
+    chosen: list[DeltaHead] = []
+    entries = size = 0
+    for head in heads:
+        entries += not chosen or not is_one_entry(head, chosen[-1])
+        size += head.bytes
+        if chosen and (entries > limit or size > max_bytes):
+            break
+        chosen.append(head)
+    return chosen
+
+
+def logged(deltas: Sequence[Delta]) -> list[LoggedDelta]:
+    """Deltas as jobs take them."""
+    return [LoggedDelta(d.seq, d.update, d.actor_id, d.device_id, d.created_at) for d in deltas]

@@ -1,0 +1,157 @@
+"""What happened to an issue, page by page, from a log in Postgres that was compacted and trimmed meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+
+import pytest
+
+from crdt.changes import FieldChange, Replacement, TextChange
+from crdt.jobs_history import Entry
+from storage.compactor import Compactor
+from storage.database import DatabaseLimits, open_database
+from storage.engine import IssueKey
+from storage.errors import Trimmed
+from storage.log_reader import LogReader
+from storage.postgres import PostgresStore
+from storage.timeline import Timeline, TimelineLimits
+from tests.inline_engine import InlineEngine
+from tests.storage.authors import START, Author
+from tests.storage.compacting import ISSUE, SMALL, Calendar, project
+
+
+@pytest.fixture
+async def log(dsn: str) -> AsyncIterator[LogReader]:
+    database = await open_database(dsn, DatabaseLimits(connections_max=2))
+    yield LogReader(database)
+    await database.close()
+
+
+@pytest.fixture
+def timeline(log: LogReader, engine: InlineEngine) -> Timeline:
+    return Timeline(log, engine)
+
+
+@pytest.fixture
+async def key(store: PostgresStore) -> IssueKey:
+    return IssueKey((await store.create_workspace("main", "Main")).id, ISSUE)
+
+
+@pytest.fixture
+async def author(store: PostgresStore, key: IssueKey) -> Author:
+    """Ten deltas, an hour apart: a title letter by letter, and a status."""
+    author = Author(key.workspace_id, key.issue_id)
+    for letter in "keystroke":
+        author.at += timedelta(hours=1)
+        await store.append([author.types(letter)])
+    author.at += timedelta(hours=1)
+    await store.append([author.sets("status", "done")])
+    return author
+
+
+async def all_entries(timeline: Timeline, key: IssueKey, limit: int) -> list[Entry]:
+    """By pages, newest first."""
+    page = await timeline.page(key, limit)
+    assert page is not None
+    entries = list(page.entries)
+    while page.before is not None:
+        page = await timeline.page(key, limit, page.before)
+        assert page is not None
+        assert 0 < len(page.entries) <= limit
+        entries += page.entries
+    return entries
+
+
+def seqs(entries: Sequence[Entry]) -> list[int]:
+    return [entry.seq for entry in entries]
+
+
+@pytest.mark.parametrize("limit", [1, 3, 10, 50])
+async def test_pages_tell_the_same_whatever_their_size(
+    timeline: Timeline, key: IssueKey, author: Author, limit: int
+) -> None:
+    entries = await all_entries(timeline, key, limit)
+    assert seqs(entries) == list(range(10, 0, -1))
+    assert entries[0].changes == (FieldChange("status", "pending", "done"),)
+    assert entries[1].changes == (TextChange("title", (Replacement(8, "", "e"),)),)
+    assert [entry.version for entry in entries] == list(range(10, 0, -1))
+
+
+async def test_a_page_is_read_from_the_nearest_snapshot(
+    store: PostgresStore, timeline: Timeline, log: LogReader, key: IssueKey, author: Author
+) -> None:
+    await project(store)
+    compactor = Compactor(store, InlineEngine(), SMALL, now=Calendar())
+    await compactor.compact(key)
+    for letter in "s and":
+        author.at += timedelta(hours=1)
+        await store.append([author.types(letter)])
+    stretch = await log.stretch(key.workspace_id, key.issue_id, 12, 14)
+    assert stretch.seen.snapshot is not None
+    assert stretch.seen.snapshot.seq == 10
+    assert ([delta.seq for delta in stretch.seen.tail], [delta.seq for delta in stretch.deltas]) == ([11, 12], [13, 14])
+    entries = await all_entries(timeline, key, 2)
+    assert seqs(entries) == list(range(15, 0, -1))
+    assert [entry.version for entry in entries] == list(range(15, 0, -1))
+
+
+async def test_history_ends_at_the_floor_and_says_so(
+    store: PostgresStore, timeline: Timeline, log: LogReader, key: IssueKey, author: Author
+) -> None:
+    await project(store)
+    calendar = Calendar()
+    compactor = Compactor(store, InlineEngine(), SMALL, now=calendar)
+    await compactor.compact(key)
+    await store.append([author.types("!"), author.types("?")])
+    await project(store)
+    await compactor.compact(key)
+    await store.trim(key.workspace_id, key.issue_id, 10)
+    page = await timeline.page(key, 50)
+    assert page is not None
+    assert (seqs(page.entries), page.before, page.floor) == ([12], None, 10)
+    assert await log.seq_of_version(key.workspace_id, key.issue_id, 11) == 11
+    assert await log.seq_of_version(key.workspace_id, key.issue_id, 10) == 10
+    assert await log.seq_of_version(key.workspace_id, key.issue_id, 9) is None
+    for lost in (timeline.state(key, 9), timeline.seq_at(key, START + timedelta(hours=3)), timeline.since(key, 3)):
+        with pytest.raises(Trimmed):
+            await lost
+
+
+async def test_moments_and_versions_are_found(log: LogReader, key: IssueKey, author: Author) -> None:
+    issue = (key.workspace_id, key.issue_id)
+    assert await log.seq_at(*issue, START) == 0
+    assert await log.seq_at(*issue, START + timedelta(hours=3, minutes=30)) == 3
+    assert await log.seq_at(*issue, START + timedelta(days=3)) == 10
+    assert [await log.seq_of_version(*issue, version) for version in (0, 1, 10, 11)] == [0, 1, 10, None]
+
+
+async def test_what_differs_between_two_moments(timeline: Timeline, key: IssueKey, author: Author) -> None:
+    assert await timeline.difference(key, 3, 10) == (
+        FieldChange("status", "pending", "done"),
+        TextChange("title", (Replacement(3, "", "stroke"),)),
+    )
+    assert await timeline.difference(key, 10, 3) == (
+        FieldChange("status", "done", "pending"),
+        TextChange("title", (Replacement(3, "stroke", ""),)),
+    )
+    assert await timeline.difference(key, 5, 5) == ()
+
+
+async def test_who_touched_what_since_a_seq(timeline: Timeline, key: IssueKey, author: Author) -> None:
+    since = await timeline.since(key, 8)
+    assert (since.before.title, since.after.title, since.after.status) == ("keystrok", "keystroke", "done")
+    assert [(touch.path, touch.seq) for touch in since.touches] == [(("title",), 9), (("fields", "status"), 10)]
+
+
+async def test_pages_are_bounded_by_deltas_bytes_and_characters(log: LogReader, key: IssueKey, author: Author) -> None:
+    for limits in (TimelineLimits(page_deltas=3), TimelineLimits(page_bytes=50), TimelineLimits(page_chars=300)):
+        bounded = Timeline(log, InlineEngine(), limits)
+        page = await bounded.page(key, 10)
+        assert page is not None
+        assert 0 < len(page.entries) < 10
+        assert seqs(await all_entries(bounded, key, 10)) == list(range(10, 0, -1))
+
+
+async def test_an_issue_nobody_wrote_has_no_history(timeline: Timeline, key: IssueKey) -> None:
+    assert await timeline.page(key, 10) is None
