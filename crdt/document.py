@@ -6,10 +6,10 @@ every check; whoever holds a `Document` must be able to die of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
-from pycrdt import Array, Doc, Map, Text
+from pycrdt import Array, Doc, Map, Subscription, Text
 
 from crdt.update import EMPTY_UPDATE, decode_state_vector
 
@@ -91,6 +91,23 @@ class Document:
     def apply(self, update: bytes) -> None:
         """Merge one update in. After a RuntimeError part of it may be in: drop the document."""
         self._doc.apply_update(update)
+
+    def apply_telling(self, update: bytes, roots: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+        """Merge one update in, and tell what it did to these texts: by root, as retain, delete and insert. They count
+        UTF-8 bytes, and one for an embedded object. A text it did nothing to is missing."""
+        told: dict[str, list[dict[str, Any]]] = {}
+
+        def listen(name: str) -> tuple[Text, Subscription]:
+            text = self._doc.get(name, type=Text)
+            return text, text.observe(lambda event: told.__setitem__(name, event.delta))
+
+        watching = [listen(name) for name in roots]
+        try:
+            self._doc.apply_update(update)
+        finally:
+            for text, subscription in watching:
+                text.unobserve(subscription)
+        return told
 
     def edit(self, write: Callable[[Roots], None]) -> bytes:
         """Run `write` in one transaction and return its update, EMPTY_UPDATE when it changes nothing."""

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
+from crdt.blame import MAX_MARKS, Marks, attributed, older_marks
 from crdt.changes import Change, OtherChange, changes_between, is_one_entry, size_of
 from crdt.document import Document
-from crdt.issue import IssueContent, read
+from crdt.errors import TOO_LARGE, Refused
+from crdt.index import Index
+from crdt.issue import IssueContent, printable, read
 from crdt.loading import admit, expect_all, load_whole
 from crdt.resident import Resident
 from crdt.touches import Path, others, touched
@@ -70,10 +74,10 @@ class TellChanges:
 
     def run(self, resident: Resident) -> Told:
         """The entries. Raises `Refused` for bytes that are not sound."""
-        walk = _Walk(merge(self.seen))
+        walk = Walk(merge(self.seen))
         entries: deque[Entry] = deque()
         version, chars = self.version, 0
-        for group in _groups(self.deltas):
+        for group in groups_of(self.deltas):
             version += len(group)
             entries.append(_entry(group, version, walk.step(group)))
             chars += sum(map(size_of, entries[-1].changes))
@@ -112,7 +116,7 @@ class TellSince:
 
     def run(self, resident: Resident) -> Since:
         """The touches. Raises `Refused` for bytes that are not sound."""
-        walk = _Walk(merge(self.seen))
+        walk = Walk(merge(self.seen))
         touches: dict[tuple[Path, str, str | None], Touch] = {}
         for delta in self.deltas:
             for path in walk.admit(delta):
@@ -144,7 +148,60 @@ class TellDifference:
         return Difference(changes_between(before, after))
 
 
-class _Walk:
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Characters that follow each other and were written in one entry, whose deltas go from `first_seq` to `seq`.
+
+    Where the log is trimmed only `actor_id` is known, from who first wrote with that client id; None: not even that.
+    """
+
+    text: str
+    actor_id: str | None
+    device_id: str | None = None
+    first_seq: int | None = None
+    seq: int | None = None
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """A text in runs."""
+
+    runs: Sequence[Run]
+
+
+@dataclass(frozen=True, slots=True)
+class TellBlame:
+    """Who wrote which characters of a text. `state` and `index`: the snapshot before the first of `deltas`, if any."""
+
+    state: bytes | None
+    index: bytes | None
+    deltas: Sequence[LoggedDelta]
+    root: str
+
+    def run(self, resident: Resident) -> Blame:
+        """All of the text. Raises `Refused` for bytes that are not sound."""
+        marks = Marks()
+        writers: list[Run] = []
+        if self.state is not None and self.index is not None:
+            known = Index.decode(self.index)
+            writers += [Run("", name) for name in older_marks(marks, known.owners, known.state_vector)]
+        groups = list(groups_of(self.deltas))
+        if len(writers) + len(groups) > MAX_MARKS:
+            raise Refused(TOO_LARGE, f"more than {MAX_MARKS} entries")
+        for group in groups:
+            for delta in group:
+                marks.put_update(delta.update, len(writers))
+            last = group[-1]
+            writers.append(Run("", last.actor_id, last.device_id, group[0].seq, last.seq, last.created_at))
+        head = [] if self.state is None else [self.state]
+        merged = merge([*head, *(delta.update for delta in self.deltas)])
+        document, _ = load_whole(merged)
+        runs = attributed(merged, document.text(self.root), self.root, marks)
+        return Blame([replace(writers[mark], text=printable(text)) for text, mark in runs])
+
+
+class Walk:
     """A document on its way along a log."""
 
     def __init__(self, merged: bytes) -> None:
@@ -156,6 +213,10 @@ class _Walk:
         """Take a delta in, to be read later; what it touches."""
         admit(self._index, delta.update)
         return touched(self._index, delta.update)
+
+    def text(self, root: str) -> str:
+        """What a text reads now."""
+        return self._document.text(root)
 
     def read(self, group: Sequence[LoggedDelta]) -> IssueContent:
         """The issue with a group of deltas that were admitted."""
@@ -170,6 +231,12 @@ class _Walk:
         self.content = read(self._document)
         return self.content
 
+    def take(self, group: Sequence[LoggedDelta]) -> IssueContent:
+        """The issue with a group of deltas."""
+        for delta in group:
+            self.admit(delta)
+        return self.read(group)
+
     def step(self, group: Sequence[LoggedDelta]) -> list[Change]:
         """What a group of deltas changes."""
         before = self.content
@@ -180,12 +247,23 @@ class _Walk:
             changes.append(OtherChange(unshown))
         return changes
 
+    def take_telling(self, delta: LoggedDelta, roots: Sequence[str]) -> dict[str, list[dict[str, Any]]] | None:
+        """Take one delta in, and tell what it did to these texts (`Document.apply_telling`). None: with halved
+        characters in the issue that cannot be told. `content` is not read anew."""
+        self.admit(delta)
+        if self._index.cuts:
+            self.read([delta])
+            return None
+        self._updates.append(delta.update)
+        return self._document.apply_telling(delta.update, roots)
+
     def end(self) -> None:
         """Raises `Refused` when the document does not show all it was given."""
         expect_all(self._document, self._index)
 
 
-def _groups(deltas: Sequence[LoggedDelta]) -> Iterator[list[LoggedDelta]]:
+def groups_of(deltas: Sequence[LoggedDelta]) -> Iterator[list[LoggedDelta]]:
+    """The deltas of each entry."""
     group: list[LoggedDelta] = []
     for delta in deltas:
         if group and not is_one_entry(group[-1], delta):

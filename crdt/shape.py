@@ -6,7 +6,7 @@ would kill the process.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -14,7 +14,7 @@ from typing import Any, Final
 from pycrdt import Map, Text
 
 from crdt.issue import MAX_COMMENT_CHARS, MAX_DESCRIPTION_CHARS, MAX_SHORT_CHARS, MAX_TITLE_CHARS
-from crdt.text_edits import edits_between, rebased
+from crdt.text_edits import TextEdit, edits_between, rebased
 
 # Python name → key in the document's `fields` map.
 FIELD_KEYS: Final[Mapping[str, str]] = {
@@ -144,10 +144,15 @@ def rewrite(text: Text, new: str, seen: str | None = None) -> None:
 
     Raises NotPlain when it holds more than characters.
     """
+    old = str(text)
+    write_edits(text, edits_between(old if seen is None else seen, new), seen)
+
+
+def write_edits(text: Text, edits: Sequence[TextEdit], seen: str | None = None) -> None:
+    """Make edits of `seen` in a text, which others may have changed meanwhile. Raises NotPlain."""
     _expect_plain(text)
     old = str(text)
-    edits = edits_between(old, new) if seen in (None, old) else rebased(edits_between(seen, new), seen, old)
-    for edit in edits:
+    for edit in edits if seen in (None, old) else rebased(edits, seen, old):
         start = len(old[: edit.start].encode())
         deleted = len(old[edit.start : edit.start + edit.deleted].encode())
         if deleted:

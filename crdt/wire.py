@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgpack  # type: ignore[import-untyped]
 
-from crdt import changes, edits, jobs, jobs_history
+from crdt import changes, edits, jobs, jobs_history, jobs_reverts, reverts
 from crdt.issue import Comment, IssueContent
 from crdt.records import Limits, Overwrite
 from crdt.shape import Author, Changes
@@ -57,6 +57,13 @@ _DATACLASSES: Final = (
     jobs_history.Since,
     jobs_history.TellDifference,
     jobs_history.Difference,
+    jobs_history.TellBlame,
+    jobs_history.Blame,
+    jobs_history.Run,
+    jobs_reverts.MakeRevert,
+    jobs_reverts.Reverted,
+    reverts.Whose,
+    reverts.LeftAlone,
 )
 _FIELDS: Final[Mapping[type, tuple[str, ...]]] = MappingProxyType(
     {record: tuple(field.name for field in fields(record)) for record in _DATACLASSES}

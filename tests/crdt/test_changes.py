@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from pycrdt import Doc, Map, Text
 
-from crdt import wire
 from crdt.changes import (
     ADDED,
     DELETED,
@@ -29,42 +28,12 @@ from crdt.document import Document
 from crdt.errors import Refused
 from crdt.issue import read
 from crdt.jobs_history import Entry, LoggedDelta, Since, TellChanges, TellSince, Told
-from crdt.resident import Resident
-from crdt.shape import Author, Shape, add_comment, delete_comment, edit_comment, rewrite, set_field
+from crdt.shape import add_comment, delete_comment, edit_comment, rewrite, set_field
 from crdt.update import merge
+from tests.crdt.issue_log import START, Log, across
 from tests.crdt.logs import LOGS
 
-START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 MANY = 1 << 30
-
-
-class Log:
-    """The log of one issue, written by people who each have a replica and see everything at once."""
-
-    def __init__(self) -> None:
-        self.deltas: list[LoggedDelta] = []
-        self.at = START
-        self._replicas: dict[str, Document] = {}
-
-    def write(self, who: str, change: Callable[[Shape], None], *, seconds: float = 3_600, device: str = "desk") -> None:
-        """One delta, `seconds` after the one before."""
-        replica = self._replicas.get(who)
-        if replica is None:
-            replica = self._replicas[who] = Document(client_id=10 + len(self._replicas))
-            for delta in self.deltas:
-                replica.apply(delta.update)
-        update = replica.edit(lambda roots: change(Shape.of(roots)))
-        for other in self._replicas.values():
-            other.apply(update)
-        self.take(update, who, seconds, device)
-
-    def take(self, update: bytes, who: str = "ana", seconds: float = 3_600, device: str | None = "desk") -> None:
-        """Any update as the next delta."""
-        self.at += timedelta(seconds=seconds)
-        self.deltas.append(LoggedDelta(len(self.deltas) + 1, update, who, device, self.at))
-
-    def author(self, who: str) -> Author:
-        return Author(who, "desk", self.at)
 
 
 def told(deltas: Sequence[LoggedDelta], seen: int = 0, max_chars: int = MANY) -> Sequence[Entry]:
@@ -76,11 +45,6 @@ def told(deltas: Sequence[LoggedDelta], seen: int = 0, max_chars: int = MANY) ->
 def since(deltas: Sequence[LoggedDelta], seen: int) -> Since:
     answer: Since = across(TellSince([delta.update for delta in deltas[:seen]], deltas[seen:]))
     return answer
-
-
-def across(job: Any) -> Any:
-    """As the edge asks an engine: job and answer cross the wire."""
-    return wire.unpack(wire.pack(wire.unpack(wire.pack(job)).run(Resident(max_issues=1, max_bytes=1))))
 
 
 def changes(log: Log) -> list[Change]:
