@@ -16,6 +16,7 @@ COMPILED = [
     "crdt/trim.py",
     "crdt/index.py",
     "crdt/keystrokes.py",
+    "crdt/attribution.py",
     "crdt/admission.py",
     "crdt/gate.py",
 ]

@@ -6,10 +6,10 @@ hangs or corrupts memory on combinations that no Yjs client writes.
 
 from typing import Final
 
-from crdt import ranges
+from crdt import attribution, own_comments, ranges
 from crdt.encoding import write_ranges, write_var_uint
 from crdt.errors import CLIENT_ID, SCHEMA, TOO_LARGE, Refused
-from crdt.index import GONE, LISTED, ROOT, TEXTUAL, UNDECIDED, Index, Parent, Place, Savepoint
+from crdt.index import COMMENT, GONE, LISTED, PLAIN, ROOT, TEXTUAL, UNDECIDED, Index, Parent, Place, Savepoint
 from crdt.records import (
     ANY,
     ARRAY,
@@ -28,6 +28,7 @@ from crdt.records import (
     XML_FRAGMENT,
     XML_TEXT,
     Limits,
+    Mandate,
     Overwrite,
     Parsed,
     Section,
@@ -42,8 +43,10 @@ CHAIN: Final = 64  # remembered values of one key; an overwrite of an older one 
 class Admission:
     """One update on its way into the index: structs in an order that satisfies their references, then deletions."""
 
-    def __init__(self, index: Index, parsed: Parsed, limits: Limits) -> None:
+    def __init__(self, index: Index, parsed: Parsed, limits: Limits, mandate: Mandate | None = None) -> None:
         self.index = index
+        self.mandate = mandate
+        self.actor = ""
         self.parsed = parsed
         self.limits = limits
         self.sections: dict[int, Section] = {section.client: section for section in parsed.sections}
@@ -69,10 +72,13 @@ class Admission:
     def run(self, actor: str) -> Verdict:
         """Admit what can be admitted, for `actor`."""
         index = self.index
+        self.actor = actor
         try:
             for section in self.parsed.sections:
                 if self._admit(section.client):
                     self.gap = True
+            if self.mandate is not None and self.mandate.comments_only:
+                own_comments.check_deletes(index, self.parsed.deletes, actor, self.mandate)
         except Refused:
             self.savepoint.restore()
             raise
@@ -160,7 +166,11 @@ class Admission:
         place = index.places[number]
         if number != GONE:
             self._check_content(struct, place)
+            if self.mandate is not None and self.mandate.comments_only:
+                own_comments.check_struct(index, struct, place, self.actor, self.mandate)
             if place.key is not None:
+                if place.attribution != PLAIN and place.attribution != COMMENT:
+                    self._attribute(struct, known, place)
                 self._chain(struct, known, place)
         if kind == TYPE:
             self._new_type(struct, place.parent.depth + 1)
@@ -234,6 +244,14 @@ class Admission:
         if struct.type_ref == TEXT or struct.type_ref == XML_TEXT:
             parent.flavour = TEXTUAL
         self.index.types[(struct.client, struct.clock)] = parent
+
+    def _attribute(self, struct: Struct, known: int, place: Place) -> None:
+        """Note whom a value names, unless this writer may not name them."""
+        names = attribution.names_in(self.parsed.data, struct, known, place)
+        if self.mandate is not None:
+            attribution.judge(self.index, place, names, self.actor, self.mandate)
+        self.savepoint.names.append((place, place.names))
+        attribution.note(place, names)
 
     def _chain(self, struct: Struct, known: int, place: Place) -> None:
         """Add values of a key in Yjs' order and note the overwrite when the author had not seen the current one."""

@@ -11,15 +11,17 @@ from crdt.admission import Admission
 from crdt.index import GONE, TEXTUAL, Index
 from crdt.keystrokes import read_keystrokes
 from crdt.parser import MAX_CLOCK, parse
-from crdt.records import NOBODY, UNBOUNDED, Limits, Verdict
+from crdt.records import NOBODY, UNBOUNDED, Limits, Mandate, Verdict
 
 
-def check(index: Index, data: bytes, actor: str, limits: Limits) -> Verdict:
-    """Judge one update from `actor`. On return the index includes what was accepted; `Refused` leaves it untouched."""
-    verdict = _typing(index, data, actor)
-    if verdict is not None:
-        return verdict
-    admission = Admission(index, parse(data, limits), limits)
+def check(index: Index, data: bytes, actor: str, limits: Limits, mandate: Mandate | None = None) -> Verdict:
+    """Judge one update from `actor`, who may write what `mandate` says (None: anything). On return the index includes
+    what was accepted; `Refused` leaves it untouched."""
+    if mandate is None or not mandate.comments_only:
+        verdict = _typing(index, data, actor)
+        if verdict is not None:
+            return verdict
+    admission = Admission(index, parse(data, limits), limits, mandate)
     admission.check_clients(actor)
     return admission.run(actor)
 

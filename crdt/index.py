@@ -18,6 +18,14 @@ UNDECIDED: Final = 0
 TEXTUAL: Final = 1
 LISTED: Final = 2
 
+# What a key says of who did something (see `crdt.attribution`), or that it holds a comment.
+PLAIN: Final = 0
+CREATOR: Final = 1  # fields.createdBy
+AUTHOR: Final = 2  # comments.*.author
+STAMP: Final = 3  # stamps.*, an object with `by`
+STAMP_BY: Final = 4  # stamps.*.by, where a stamp is a map
+COMMENT: Final = 5  # comments.*
+
 
 class Parent:
     """A shared type: a root (by name) or a nested one (by the id of the item that holds it).
@@ -36,14 +44,20 @@ class Parent:
         self.keys: dict[str, int] = {}
 
 
+NO_NAMES: Final[list[str]] = []
+
+
 class Place:
     """Where structs live. `key` is None in a sequence; for a key, `chain` holds its last values in Yjs order, the last
-    being the visible one, as (client, clock, origin client, origin clock)."""
+    being the visible one, as (client, clock, origin client, origin clock). `names`: whom it has named, where it names
+    anybody; never changed in place."""
 
-    def __init__(self, parent: Parent, key: str | None) -> None:
+    def __init__(self, parent: Parent, key: str | None, attribution: int) -> None:
         self.parent = parent
         self.key = key
+        self.attribution = attribution
         self.chain: list[tuple[int, int, int, int]] = []
+        self.names: list[str] = NO_NAMES
 
 
 class Runs:
@@ -67,7 +81,7 @@ class Index:
         self.cuts: set[tuple[int, int]] = set()
         self.roots: dict[str, Parent] = {}
         self.types: dict[tuple[int, int], Parent] = {}
-        self.places: list[Place] = [Place(Parent(ROOT, 0, "", NOBODY, 0), None)]
+        self.places: list[Place] = [Place(Parent(ROOT, 0, "", NOBODY, 0), None, PLAIN)]
         self.runs: dict[int, Runs] = {}
 
     def place_of(self, client: int, clock: int) -> int:
@@ -99,14 +113,28 @@ class Index:
         if key is None:
             if parent.sequence == NOBODY:
                 parent.sequence = len(self.places)
-                self.places.append(Place(parent, None))
+                self.places.append(Place(parent, None, PLAIN))
             return parent.sequence
         number = parent.keys.get(key, NOBODY)
         if number == NOBODY:
             number = len(self.places)
             parent.keys[key] = number
-            self.places.append(Place(parent, key))
+            self.places.append(Place(parent, key, self._attribution(parent, key)))
         return number
+
+    def _attribution(self, parent: Parent, key: str) -> int:
+        if parent.client == NOBODY:
+            if parent.name == "comments":
+                return COMMENT
+            if parent.name == "stamps":
+                return STAMP
+            return CREATOR if parent.name == "fields" and key == "createdBy" else PLAIN
+        if key != "author" and key != "by":
+            return PLAIN
+        holder = self.places[self.place_of(parent.client, parent.clock) >> 1].attribution
+        if key == "author":
+            return AUTHOR if holder == COMMENT else PLAIN
+        return STAMP_BY if holder == STAMP else PLAIN
 
     def cut(self, client: int, clock: int) -> None:
         """Somebody separated the unit at `clock` from the next; note it where the two are a surrogate pair."""
@@ -126,8 +154,8 @@ class Index:
 
 
 class Savepoint:
-    """How much the index held before an update, so that a refusal halfway leaves no trace. Everything but flavours and
-    chains only grows, so lengths are enough."""
+    """How much the index held before an update, so that a refusal halfway leaves no trace. Everything but flavours,
+    chains and names only grows, so lengths are enough."""
 
     def __init__(self, index: Index, clients: list[int]) -> None:
         self.index = index
@@ -139,12 +167,15 @@ class Savepoint:
         self.cuts = set(index.cuts)
         self.flavours: list[Parent] = []
         self.chains: list[tuple[Place, list[tuple[int, int, int, int]]]] = []
+        self.names: list[tuple[Place, list[str]]] = []
 
     def restore(self) -> None:
         """Put everything back."""
         index = self.index
         for place, chain in reversed(self.chains):
             place.chain = chain
+        for place, names in reversed(self.names):
+            place.names = names
         for parent in self.flavours:
             parent.flavour = UNDECIDED
         for client, clock in index.cuts - self.cuts:
@@ -178,7 +209,8 @@ class Savepoint:
         del runs.places[length:]
 
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
+_NAMELESS: Final = 1  # the format before names were kept: who is named there is learnt again from what is written
 
 
 def _encode(index: Index) -> bytes:
@@ -251,11 +283,16 @@ def _write_place(out: bytearray, place: Place, parent: int) -> None:
         write_var_uint(out, clock)
         write_var_uint(out, origin_client + 1)
         write_var_uint(out, origin_clock)
+    if place.attribution != PLAIN:
+        write_var_uint(out, len(place.names))
+        for name in place.names:
+            write_string(out, name)
 
 
 def _decode(data: bytes) -> Index:
     reader = Reader(data)
-    if reader.read_byte() != _FORMAT:
+    version = reader.read_byte()
+    if version != _FORMAT and version != _NAMELESS:
         raise reader.refusal("index of another format")
     index = Index()
     _read_clients(reader, index)
@@ -272,7 +309,7 @@ def _decode(data: bytes) -> Index:
     index.cuts = set(_read_pairs(reader))
     parents = _read_parents(reader, index)
     for _ in range(reader.read_count(2)):
-        _read_place(reader, index, parents)
+        _read_place(reader, index, parents, version != _NAMELESS)
     reader.expect_end()
     for runs in index.runs.values():
         if max(runs.places, default=0) >> 1 >= len(index.places):
@@ -326,7 +363,7 @@ def _read_parents(reader: Reader, index: Index) -> list[Parent]:
     return parents
 
 
-def _read_place(reader: Reader, index: Index, parents: list[Parent]) -> None:
+def _read_place(reader: Reader, index: Index, parents: list[Parent], has_names: bool) -> None:
     number = reader.read_var_uint()
     if number >= len(parents):
         raise reader.refusal("place in an unknown parent")
@@ -339,3 +376,5 @@ def _read_place(reader: Reader, index: Index, parents: list[Parent]) -> None:
         clock = reader.read_var_uint()
         origin_client = reader.read_var_uint() - 1
         place.chain.append((client, clock, origin_client, reader.read_var_uint()))
+    if has_names and place.attribution != PLAIN:
+        place.names = [reader.read_string() for _ in range(reader.read_count(1))]

@@ -18,7 +18,7 @@ from crdt.gate import check, fold, index_of
 from crdt.index import Index
 from crdt.issue import IssueContent, read
 from crdt.loading import admit, expect_all, load_whole
-from crdt.records import Limits, Overwrite
+from crdt.records import Limits, Mandate, Overwrite
 from crdt.resident import Resident, ResidentIssue
 from crdt.shape import Author
 from crdt.update import EMPTY_UPDATE, diff, merge
@@ -202,11 +202,12 @@ class Check:
     update: bytes
     actor: str
     limits: Limits
+    mandate: Mandate | None = None
 
     def run(self, resident: Resident) -> Checked:
         """The verdict. Raises `Refused` as the gate does."""
         index = Index.decode(self.index)
-        verdict = check(index, self.update, self.actor, self.limits)
+        verdict = check(index, self.update, self.actor, self.limits, self.mandate)
         return Checked(verdict.update, verdict.gap, verdict.overwrites, index.encode())
 
 

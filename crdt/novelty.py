@@ -7,7 +7,7 @@ are also deletions nobody made, such as the loser's of two concurrent values, wh
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from crdt import ranges
 from crdt.index import GONE, Index, Place
@@ -21,22 +21,23 @@ def says_something_new(index: Index, update: bytes, limits: Limits) -> bool:
     parsed = parse(update, limits)
     if any(section.end > index.state_vector.get(section.client, 0) for section in parsed.sections):
         return True
-    return any(
-        _deletes_visible(index, client, flat[at], flat[at + 1])
-        for client, flat in parsed.deletes.items()
-        for at in range(0, len(flat), 2)
-    )
-
-
-def _deletes_visible(index: Index, client: int, start: int, end: int) -> bool:
-    if end > index.state_vector.get(client, 0):
+    if any(flat and flat[-1] > index.state_vector.get(client, 0) for client, flat in parsed.deletes.items()):
         return True
-    missing = ranges.missing(index.deleted.get(client, []), start, end)
-    return any(
-        _is_visible(index, client, first, place)
-        for at in range(0, len(missing), 2)
-        for first, place in _stretches(index, client, missing[at], missing[at + 1])
-    )
+    return any(True for _ in visible_deletes(index, parsed.deletes))
+
+
+def visible_deletes(index: Index, deletes: Mapping[int, list[int]]) -> Iterator[tuple[int, int, Place]]:
+    """What of `deletes` (client → flat ranges) is known and there to be seen: client, clock and place, once for all
+    that share a sequence."""
+    for client, flat in deletes.items():
+        known = index.state_vector.get(client, 0)
+        deleted = index.deleted.get(client, [])
+        for at in range(0, len(flat), 2):
+            missing = ranges.missing(deleted, flat[at], min(flat[at + 1], known))
+            for gap in range(0, len(missing), 2):
+                for first, place in _stretches(index, client, missing[gap], missing[gap + 1]):
+                    if _is_visible(index, client, first, place):
+                        yield client, first, index.places[place >> 1]
 
 
 def _stretches(index: Index, client: int, start: int, end: int) -> Iterator[tuple[int, int]]:

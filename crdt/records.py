@@ -47,6 +47,16 @@ class Limits:
 UNBOUNDED: Final = Limits(1 << 50, 1 << 50, 1 << 50, 128, 1 << 50)  # for bytes the log already holds
 
 
+class Mandate:
+    """For whom an update speaks, and how far. `names`: whom it may name as who did something; anybody with
+    `may_attribute` · `comments_only`: it may write comments of their own, and nothing else."""
+
+    def __init__(self, names: tuple[str, ...], comments_only: bool, may_attribute: bool) -> None:
+        self.names = names
+        self.comments_only = comments_only
+        self.may_attribute = may_attribute
+
+
 class Struct:
     """One struct of an update: who wrote it, what it hangs on, and where its bytes are.
 

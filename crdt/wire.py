@@ -11,7 +11,7 @@ import msgpack  # type: ignore[import-untyped]
 
 from crdt import changes, edits, jobs, jobs_history, jobs_reverts, reverts
 from crdt.issue import Comment, IssueContent
-from crdt.records import Limits, Overwrite
+from crdt.records import Limits, Mandate, Overwrite
 from crdt.shape import Author, Changes
 
 _DATACLASSES: Final = (
@@ -69,6 +69,7 @@ _FIELDS: Final[Mapping[type, tuple[str, ...]]] = MappingProxyType(
     {record: tuple(field.name for field in fields(record)) for record in _DATACLASSES}
     | {
         Limits: ("max_update_bytes", "max_structs", "max_new_clients", "max_depth", "max_key_bytes"),
+        Mandate: ("names", "comments_only", "may_attribute"),
         Overwrite: ("key", "item", "head", "item_wins"),
     }
 )

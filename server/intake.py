@@ -134,7 +134,8 @@ class Intake:
 
     def _admit_run(self, batch: Batch, accepted: list[bytes], update: bytes, run: list[Submission]) -> bool:
         try:
-            verdict = check(self.index, update, run[0][0].identity.user_id, self._limits.update)
+            session = run[0][0]
+            verdict = check(self.index, update, session.identity.user_id, self._limits.update, session.mandate)
         except Refused:
             return False
         if verdict.update:
@@ -151,7 +152,9 @@ class Intake:
         if session.is_dismissed:
             batch.weight += len(update)
             return
-        job = Check(self.index.encode(), update, session.identity.user_id, self._limits.update)
+        user = session.identity.user_id
+        mandate = session.mandate if session.may_comment else None  # nothing at all may be new: that is seen below
+        job = Check(self.index.encode(), update, user, self._limits.update, mandate)
         try:
             checked = await self._ground.engine.run(job, key=self._key, deadline=self._limits.engine_timeout)
             self._take_checked(batch, submission, checked)
@@ -169,7 +172,7 @@ class Intake:
 
     def _take_checked(self, batch: Batch, submission: Submission, checked: Checked) -> None:
         session = submission[0]
-        if checked.update and not session.may_edit:
+        if checked.update and not session.may_comment:
             raise Refused(FORBIDDEN, "a viewer may not edit")
         if checked.update:
             self.index = Index.decode(checked.index)
@@ -262,8 +265,8 @@ class Intake:
         return self._settle(batch, submission, has_gap=verdict.gap)
 
     def _judge(self, session: Session, update: bytes) -> Verdict:
-        if session.may_edit:
-            return check(self.index, update, session.identity.user_id, self._limits.update)
+        if session.may_comment:
+            return check(self.index, update, session.identity.user_id, self._limits.update, session.mandate)
         if says_something_new(self.index, update, self._limits.update):
             raise Refused(FORBIDDEN, "a viewer may not edit")
         return Verdict(b"", False, [])

@@ -20,7 +20,7 @@ class Pen:
 
     def __init__(self, hub: Hub, identity: Identity) -> None:
         self._hub = hub
-        self._session = Session(identity, self, QUIET, f"record of {identity.user_id}")
+        self._session = Session(identity, self, QUIET, f"record of {identity.user_id}", is_server=True)
         self._room: Room | None = None
         self._receipt: asyncio.Future[Outcome] | None = None
 

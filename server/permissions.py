@@ -7,6 +7,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from crdt.records import Mandate
+
 
 class Role(StrEnum):
     """What somebody is in a workspace, the least first; an agent may what a member may, for the user it acts for."""
@@ -68,6 +70,13 @@ def may_comment(identity: Identity) -> bool:
 def may_edit(identity: Identity) -> bool:
     """Whether updates that say something new are accepted from this user, whatever they touch."""
     return at_least(identity.role, Role.MEMBER)
+
+
+def mandate_of(identity: Identity, *, is_server: bool = False) -> Mandate:
+    """What the gate holds updates of this user to. `is_server`: they are made by the server at the user's wish, and
+    where that is an admin's, they may say of others what those did (an import)."""
+    names = tuple(name for name in (identity.user_id, identity.acting_for) if name is not None)
+    return Mandate(names, not may_edit(identity), is_server and may_administer(identity))
 
 
 def may_administer(identity: Identity) -> bool:

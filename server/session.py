@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from crdt.errors import Refused
 from server import close_codes
-from server.permissions import Identity, may_edit
+from server.permissions import Identity, mandate_of, may_comment, may_edit
 from server.websocket.connection import Connection
 
 
@@ -76,17 +76,28 @@ class Session:
         "is_closed",
         "is_dismissed",
         "is_lingering",
+        "is_server",
         "lacks_presence",
+        "mandate",
+        "may_comment",
         "may_edit",
         "name",
     )
 
-    def __init__(self, identity: Identity, connection: Connection, dialect: Dialect, name: str = "") -> None:
-        self.identity = identity
+    def __init__(
+        self,
+        identity: Identity,
+        connection: Connection,
+        dialect: Dialect,
+        name: str = "",
+        *,
+        is_server: bool = False,
+    ) -> None:
         self.connection = connection
         self.dialect = dialect
         self.name = name
-        self.may_edit = may_edit(identity)
+        self.is_server = is_server
+        self._allow(identity)
         self.behind: Behind | None = None
         self.lacks_presence = False
         self.is_closed = False
@@ -96,8 +107,13 @@ class Session:
     def renew(self, identity: Identity) -> None:
         """The same user with another token: from now on what that one allows."""
         assert identity.user_id == self.identity.user_id
+        self._allow(identity)
+
+    def _allow(self, identity: Identity) -> None:
         self.identity = identity
         self.may_edit = may_edit(identity)
+        self.may_comment = may_comment(identity)
+        self.mandate = mandate_of(identity, is_server=self.is_server)
 
     def send(self, frame: bytes) -> None:
         """Queue a frame; nothing after the close."""

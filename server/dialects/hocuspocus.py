@@ -139,9 +139,9 @@ def denied(reason: str) -> bytes:
     return _text(bytes((AUTH, DENIED)), reason)
 
 
-def authenticated(*, may_edit: bool) -> bytes:
+def authenticated(*, may_write: bool) -> bytes:
     """The token was accepted."""
-    return _text(bytes((AUTH, AUTHENTICATED)), "read-write" if may_edit else "readonly")
+    return _text(bytes((AUTH, AUTHENTICATED)), "read-write" if may_write else "readonly")
 
 
 def stateless(payload: str) -> bytes:

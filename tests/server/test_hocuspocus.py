@@ -39,8 +39,8 @@ STEP_1 = y_websocket.sync_step1(EMPTY_STATE_VECTOR)
 STEP_2 = y_websocket.sync_step2(EMPTY_UPDATE)
 PRESENCE = y_websocket.awareness(bytes.fromhex("01e90701 027b7d"))  # client 1001 at clock 1: {}
 GONE = y_websocket.awareness(bytes.fromhex("01e90702 046e756c6c"))
-READ_WRITE = hocuspocus.authenticated(may_edit=True)
-READ_ONLY = hocuspocus.authenticated(may_edit=False)
+READ_WRITE = hocuspocus.authenticated(may_write=True)
+READ_ONLY = hocuspocus.authenticated(may_write=False)
 MALFORMED = hocuspocus.stateless('{"refused":"malformed"}')
 FORBIDDEN = hocuspocus.stateless('{"refused":"forbidden"}')
 LEAVE = b"\x07"

@@ -31,8 +31,8 @@ FROM_CLIENTS: list[tuple[str, Event]] = [
     ("07", Leave()),
 ]
 FROM_SERVER = [
-    ("02 02 0a726561642d7772697465", hocuspocus.authenticated(may_edit=True)),
-    ("02 02 08726561646f6e6c79", hocuspocus.authenticated(may_edit=False)),
+    ("02 02 0a726561642d7772697465", hocuspocus.authenticated(may_write=True)),
+    ("02 02 08726561646f6e6c79", hocuspocus.authenticated(may_write=False)),
     ("02 01 09746f6b656e2d626164", hocuspocus.denied("token-bad")),
     ("02 00", hocuspocus.TOKEN_REQUEST),
     ("00 00 01 00", y_websocket.sync_step1(b"\x00")),

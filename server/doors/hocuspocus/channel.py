@@ -27,7 +27,7 @@ from server.doors.hocuspocus.tally import Tally, Ticket
 from server.doors.hocuspocus.token import TokenWatch
 from server.doors.hocuspocus.waiting import Waiting
 from server.doors.yjs import DIALECT, NOBODY, PREFIX, Address
-from server.permissions import Identity, may_edit
+from server.permissions import Identity, at_least, may_comment
 from server.room import Room
 from server.session import Outcome, Rejected, Session, Stored
 from storage.backoff import Backoff
@@ -177,14 +177,14 @@ class Channel:
             self._welcome(identity)
         session, room = self._session, self._room
         if session is not None and room is not None:
-            could_edit = session.may_edit
+            may_more = at_least(identity.role, session.identity.role) and identity.role is not session.identity.role
             session.renew(identity)
-            if session.may_edit and not could_edit:
+            if may_more:
                 self._ask(session, room)  # what was refused until now is welcome
 
     def _welcome(self, identity: Identity) -> None:
         self._is_welcomed = True
-        self.send(hocuspocus.authenticated(may_edit=may_edit(identity)))
+        self.send(hocuspocus.authenticated(may_write=may_comment(identity)))
 
     def _request_token(self) -> None:
         self.send(hocuspocus.TOKEN_REQUEST)
@@ -365,12 +365,13 @@ class Channel:
 
     def _reject(self, session: Session, refused: Refused) -> None:
         """Providers ignore the status of a refusal, so applications are told in a message of theirs, once a reason.
-        A viewer may stay and read; anything else would be refused again and again."""
+        A viewer may stay and read. For everybody else the document ends: whatever they write next rests on what was
+        refused, and only a copy that is opened anew is rid of it."""
         self.send(hocuspocus.REFUSED)
         if refused.reason not in self._reasons_told:
             self._reasons_told.add(refused.reason)
             self.send(hocuspocus.stateless(f'{{"refused":"{refused.reason}"}}'))
-        if refused.reason != FORBIDDEN:
+        if refused.reason != FORBIDDEN or session.may_comment:
             session.refuse(refused)
 
     def _drop(self, ticket: Ticket | None) -> None:

@@ -22,7 +22,7 @@ from server.dialects.native import QUIET, Dialects
 from server.doors.native.limits import NativeLimits
 from server.doors.native.pushes import Pushes
 from server.hub import Hub
-from server.permissions import Identity, may_edit
+from server.permissions import Identity
 from server.room import Room
 from server.session import Incomplete, Outcome, Rejected, Session, Stored
 from server.websocket import Connection
@@ -118,8 +118,7 @@ class Channel:
 
     def renew(self, identity: Identity) -> None:
         """The client is allowed something else from now on."""
-        self._session.identity = identity
-        self._session.may_edit = may_edit(identity)
+        self._session.renew(identity)
 
     def leave(self) -> None:
         """Nothing is left to do here, or the socket is gone."""
