@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol, TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
 
 from crdt import edits
 from crdt.edits import Begin, Edit
 from crdt.errors import CLIENT_ID, Refused
-from crdt.jobs import Edited, MakeEdits
+from crdt.jobs import Job, MakeEdits
 from crdt.shape import Author
 from crdt.update import EMPTY_UPDATE
 from crdt.writing import CLIENT_ID_BITS
@@ -24,7 +24,6 @@ from server.hub import Hub
 from server.pen import Pen
 from server.permissions import Identity, may_edit
 from server.record_errors import Exists, Forbidden, Invalid, NotThere, RecordError, Unavailable, Unwritable
-from server.room import Room
 from server.session import Rejected, Stored
 from storage.engine import Engine, EngineFailed, EngineUnavailable, IssueKey
 from storage.store import Workspace
@@ -45,6 +44,27 @@ class Written:
     issue_id: UUID
     seq: int
     is_new: bool
+
+
+class Made(Protocol):
+    """What an engine made of an issue: EMPTY_UPDATE when it is to stay as it is."""
+
+    @property
+    def update(self) -> bytes:
+        """Causally closed over what it was made of."""
+
+
+Result = TypeVar("Result", bound=Made)
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """What an edit is made of: all that is committed, and who writes it, with which client id, which nobody else has
+    until it is committed."""
+
+    updates: Sequence[bytes]
+    client_id: int
+    author: Author
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +105,27 @@ class Records:
     ) -> list[Written | RecordError]:
         """Make edits of one issue in order and commit them together; one that fails is left out. Raises `RecordError`
         for what concerns them all."""
+        _check(wanted)
+
+        def job(issue: Issue) -> MakeEdits:
+            return MakeEdits(str(issue_id), issue.updates, issue.client_id, issue.author, wanted)
+
+        edited, seq = await self.make(workspace, identity, issue_id, job, device=device)
+        return [_result(issue_id, seq, edit, told) for edit, told in zip(wanted, edited.outcomes, strict=True)]
+
+    async def make(
+        self,
+        workspace: Workspace,
+        identity: Identity,
+        issue_id: UUID,
+        job_of: Callable[[Issue], Job[Result]],
+        *,
+        device: str | None = None,
+    ) -> tuple[Result, int]:
+        """Have an engine make an update of an issue, and commit it: what it made, and the seq that holds it. Raises
+        `RecordError`."""
         if not may_edit(identity):
             raise Forbidden(f"a {identity.role} may not edit")
-        _check(wanted)
         key = IssueKey(workspace.id, issue_id)
         turn = self._turns.setdefault(key, asyncio.Lock())
         writer = replace(identity, device_id=device or identity.device_id)
@@ -95,18 +133,17 @@ class Records:
         try:
             async with asyncio.timeout(self._timeout_seconds), turn:
                 room = await pen.enter(workspace, issue_id)
-                edited = await self._edited(key, room, writer, wanted)
-                seq = room.seq if edited.update == EMPTY_UPDATE else await self._commit(pen, edited.update)
+                author = Author(writer.user_id, writer.device_id or "", self._services.clock.now())
+                issue = Issue(room.updates(), self._client_id(key, writer.user_id), author)
+                made = await self._made(key, job_of(issue))
+                seq = room.seq if made.update == EMPTY_UPDATE else await self._commit(pen, made.update)
         except TimeoutError:
             raise Unavailable("not stored in time") from None
         finally:
             pen.leave()
-        return [_result(issue_id, seq, edit, told) for edit, told in zip(wanted, edited.outcomes, strict=True)]
+        return made, seq
 
-    async def _edited(self, key: IssueKey, room: Room, writer: Identity, wanted: Sequence[Edit]) -> Edited:
-        author = Author(writer.user_id, writer.device_id or "", self._services.clock.now())
-        client_id = self._client_id(key, writer.user_id)
-        job = MakeEdits(str(key.issue_id), room.updates(), client_id, author, wanted)
+    async def _made(self, key: IssueKey, job: Job[Result]) -> Result:
         try:
             return await self._services.engine.run(job, key=key)
         except (Refused, EngineFailed):  # if it is the issue's fault, the projector quarantines it
