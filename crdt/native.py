@@ -33,6 +33,7 @@ WINDOW: Final = "window"
 GAP: Final = "gap"
 RETRY: Final = "retry"
 INTERNAL: Final = "internal"
+PURGED: Final = "purged"  # the issue was deleted for good
 
 # What happened (`Notice.kind`).
 DRAINING: Final = "draining"

@@ -20,6 +20,7 @@ from crdt.frame_reader import FrameReader
 UPDATE: Final = 0  # payload: an update, all of the issue that is new in the page
 SNAPSHOT: Final = 1  # payload: the whole issue as one update
 ROW: Final = 2  # payload: its row as a msgpack map; empty when it has none (under quarantine)
+TOMBSTONE: Final = 3  # payload: empty; the issue was deleted for good
 
 MAX_BODY_BYTES: Final = 256 * 1024 * 1024
 MAX_ENTRIES: Final = 1_000_000
@@ -91,6 +92,6 @@ def read_row(payload: bytes) -> dict[str, Any] | None:
 def _read_entry(reader: FrameReader, max_bytes: int) -> Entry:
     reader.fields(4)
     entry = Entry(reader.uuid(), reader.uint(), reader.uint(), reader.binary(max_bytes))
-    if entry.kind > ROW:
+    if entry.kind > TOMBSTONE:
         raise Refused(MALFORMED, "unknown kind of entry")
     return entry

@@ -42,6 +42,7 @@ from storage.appender import Appender, CommitStats
 from storage.compactor import Compactor
 from storage.errors import StoreUnavailable
 from storage.projector import PageStats, Projector
+from storage.purger import Purger
 from storage.wakeups import PostgresWakeups
 
 log = structlog.get_logger()
@@ -120,6 +121,13 @@ class Node:
             on_issue=self._observe.compaction,
             on_failure=self._observe.failure,
         )
+        self._purger = Purger(
+            opened.store,
+            bounds.of_purger(settings),
+            now=self._clock.now,
+            on_issue=self._observe.purge,
+            on_failure=self._observe.failure,
+        )
         self._appender = Appender(
             opened.store,
             max_queued_bytes=settings.max_queued_bytes,
@@ -168,6 +176,7 @@ class Node:
             supervisor.keep("postgres watch", self._opened.embedded.watch)
         supervisor.keep("projector", self._projector.run)
         supervisor.keep("compactor", self._compactor.run)
+        supervisor.keep("purger", self._purger.run)
         supervisor.keep("relay", self._relay.run)
         supervisor.keep("hub", self._hub.run)
         if self._settings.wakeups == "notify":

@@ -18,6 +18,7 @@ from server.websocket import SocketLimits
 from storage.compactor import CompactorLimits
 from storage.database import DatabaseLimits
 from storage.projector import ProjectorLimits
+from storage.purger import PurgerLimits
 
 
 def of_database(settings: Settings) -> DatabaseLimits:
@@ -167,3 +168,8 @@ def of_compactor(settings: Settings) -> CompactorLimits:
         interval_seconds=settings.compaction_interval_seconds,
         history_days=settings.history_days,
     )
+
+
+def of_purger(settings: Settings) -> PurgerLimits:
+    """What becomes of deleted issues."""
+    return PurgerLimits(after_days=settings.purge_after_days)

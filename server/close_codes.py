@@ -22,6 +22,7 @@ UNAUTHORIZED: Final = 4401
 NOT_ALLOWED: Final = 4403
 NOT_FOUND: Final = 4404
 TOO_SLOW: Final = 4408
+GONE: Final = 4410  # the issue was purged
 TOO_MUCH: Final = 4413
 # Hocuspocus clients know these two; most of them reconnect whatever the code.
 RESET: Final = 4205

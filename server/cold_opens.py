@@ -18,7 +18,7 @@ from crdt.index import Index
 from crdt.jobs import Compact
 from server.limits import HubLimits
 from storage.engine import Engine, EngineError, EngineFailed, IssueKey
-from storage.errors import Corrupt, StoreUnavailable
+from storage.errors import Corrupt, Purged, StoreUnavailable
 from storage.store import Delta, Store, StoredIssue, Workspace
 
 # Issues in one read. 64 that nobody has written take 0.6 ms, 64 with twenty deltas each 8 ms, and more at a time save
@@ -180,6 +180,9 @@ class ColdOpens:
             self._unpack(batch[issue_id], stored)
 
     def _unpack(self, opening: Opening, stored: StoredIssue) -> None:
+        if stored.is_purged:
+            self._ground.failed(opening, Purged(f"{opening.key} was purged"))
+            return
         tail_bytes = sum([len(delta.update) for delta in stored.tail])
         if len(stored.tail) > _FOLDS_A_TURN or tail_bytes > self._ground.limits.room.max_inline_bytes:
             self._ground.spawn(self._unpack_long(opening, stored, tail_bytes))

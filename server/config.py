@@ -158,6 +158,9 @@ class Settings(BaseModel):
     )
     compaction_interval_seconds: float = _setting(5.0, "between two looks for issues that are due", gt=0)
     history_days: float = _setting(30.0, "how far back an issue can be shown as it was", ge=0)
+    purge_after_days: float = _setting(
+        30.0, "a deleted issue that nobody touches for so long is removed for good; 0 keeps it", ge=0
+    )
 
     shutdown_timeout_seconds: float = _setting(
         8.0, "for open commits and sockets when the server is told to stop", gt=0, le=9

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from crdt.native_entries import SNAPSHOT, UPDATE, Entry, write_body, write_entry
+from crdt.native_entries import SNAPSHOT, TOMBSTONE, UPDATE, Entry, write_body, write_entry
 from crdt.update import merge
 from storage.store import Delta, StoredIssue
 
@@ -50,13 +50,19 @@ async def merged_deltas(deltas: Iterable[Delta]) -> list[Entry]:
     """Entries for the deltas of a page, by the newest of each issue."""
     newest: dict[UUID, int] = {}
     updates: dict[UUID, list[bytes]] = {}
+    purged: set[UUID] = set()
     for delta in deltas:
+        if delta.is_tombstone:
+            purged.add(delta.issue_id)
         newest.pop(delta.issue_id, None)  # so that the dictionary stays in the order of the newest
         newest[delta.issue_id] = delta.seq
         updates.setdefault(delta.issue_id, []).append(delta.update)
     entries: list[Entry] = []
     turn = _Turn()
     for issue_id, seq in newest.items():
+        if issue_id in purged:
+            entries.append(tombstone(issue_id, seq))
+            continue
         for group in _groups(updates[issue_id]):
             await turn.spend(sum(map(len, group)))
             entries.append(Entry(issue_id, seq, UPDATE, merge(group)))
@@ -68,12 +74,20 @@ async def merged_issues(issues: Iterable[tuple[UUID, StoredIssue]]) -> list[Entr
     entries: list[Entry] = []
     turn = _Turn()
     for issue_id, stored in issues:
+        if stored.is_purged:
+            entries.append(tombstone(issue_id, stored.seq))
+            continue
         kind = SNAPSHOT
         for group in _groups(stored.updates):
             await turn.spend(sum(map(len, group)))
             entries.append(Entry(issue_id, stored.seq, kind, merge(group)))
             kind = UPDATE
     return entries
+
+
+def tombstone(issue_id: UUID, seq: int) -> Entry:
+    """Says that an issue is gone for good."""
+    return Entry(issue_id, seq, TOMBSTONE, b"")
 
 
 async def body_of(entries: Sequence[Entry]) -> tuple[bool, bytes]:

@@ -12,7 +12,7 @@ from uuid import UUID
 from crdt.issue import Comment
 from crdt.native import AHEAD, EPOCH, FLOOR
 from crdt.native_entries import ROW, Entry, write_row
-from server.feed_pages import IssuePage, LogPage, OutOfReach, merged_deltas, merged_issues
+from server.feed_pages import IssuePage, LogPage, OutOfReach, merged_deltas, merged_issues, tombstone
 from storage.errors import UnknownWorkspace
 from storage.store import Delta, IssueExtent, ProjectedIssue, Store, Workspace
 
@@ -91,10 +91,17 @@ class RowsReader:
         deltas = await read_log(self._store, self._workspace.id, after, self._limits, limit)
         now = await look_up(self._store, self._workspace.slug)
         expect_in_reach(now, epoch, after)
-        newest = {delta.issue_id: delta.seq for delta in deltas if delta.seq <= through}
+        shown = [delta for delta in deltas if delta.seq <= through]
+        newest = {delta.issue_id: delta.seq for delta in shown}
+        purged = {delta.issue_id for delta in shown if delta.is_tombstone}
         in_order = sorted(newest, key=newest.__getitem__)
         rows = await self._store.projected(self._workspace.id, in_order)
-        entries = [_row_entry(issue_id, newest[issue_id], rows.get(issue_id)) for issue_id in in_order]
+        entries = [
+            tombstone(issue_id, newest[issue_id])
+            if issue_id in purged
+            else _row_entry(issue_id, newest[issue_id], rows.get(issue_id))
+            for issue_id in in_order
+        ]
         last = max(newest.values(), default=after)
         return LogPage(after, last, max(projected, last), entries, len(deltas))
 
@@ -104,7 +111,13 @@ class RowsReader:
         rows = await self._store.projected(self._workspace.id, [extent.issue_id for extent in changed])
         # An issue that is not projected yet comes with the pages after `base`.
         shown = [extent for extent in changed if extent.issue_id in rows or extent.seq <= base]
-        return IssuePage(until, [_row_entry(e.issue_id, e.seq, rows.get(e.issue_id)) for e in shown])
+        return IssuePage(
+            until,
+            [
+                tombstone(e.issue_id, e.seq) if e.is_purged else _row_entry(e.issue_id, e.seq, rows.get(e.issue_id))
+                for e in shown
+            ],
+        )
 
 
 async def look_up(store: Store, slug: str) -> Workspace:

@@ -11,6 +11,7 @@ from uuid import UUID
 import structlog
 
 from crdt.index import Index
+from crdt.native import PURGED
 from server import close_codes
 from server.clock import Clock
 from server.cold_opens import ColdGround, ColdOpens, Opening
@@ -23,7 +24,7 @@ from server.room import Room
 from server.session import Session
 from storage.appender import Appender
 from storage.engine import Engine, EngineFailed, IssueKey
-from storage.errors import StoreUnavailable
+from storage.errors import Purged, StoreUnavailable
 from storage.store import Delta, Store, Workspace
 
 _SWEPT_A_TURN: Final = 500  # rooms; half a millisecond
@@ -97,7 +98,8 @@ class Hub:
         """Enter an issue's room, opening it if need be.
 
         Raises `StoreUnavailable` or another `StoreError` when the issue cannot be opened; nothing is ever served in its
-        place. Where the reason is ours (full, shutting down) the session is closed with the right code already.
+        place. Where the reason is ours (full, shutting down) or final (purged) the session is closed with the right
+        code already.
         """
         key = IssueKey(workspace.id, issue_id)
         while True:
@@ -112,7 +114,11 @@ class Hub:
                 opening = self._open(workspace, key)
             waiter = self._loop.create_future()
             opening.waiters.append(waiter)
-            await waiter  # its own: whoever gives up does not end the load of the others
+            try:
+                await waiter  # its own: whoever gives up does not end the load of the others
+            except Purged:
+                session.close(close_codes.GONE, PURGED)
+                raise
 
     def leave(self, room: Room, session: Session) -> None:
         """A session has ended. Calling it again changes nothing."""

@@ -93,6 +93,7 @@ class Metrics:
         self.projection_lag = self._gauge("projection_lag_seconds", "Age of the oldest delta not projected yet.")
         self.snapshots = self._counter("snapshots", "Snapshots written.")
         self.compactions = self._counter("compactions", "Issues compacted, by outcome.", "outcome")
+        self.purges = self._counter("purges", "Issues deleted for good.")
         self.trimmed_deltas = self._counter("trimmed_deltas", "Deltas trimmed below the watermark.")
         self.quarantines = self._counter("quarantines", "Issues put under quarantine.")
         self.jobs = self._counter("engine_jobs", "Engine jobs, by job and outcome.", "job", "outcome")

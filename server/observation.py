@@ -49,6 +49,10 @@ class Observation:
         elif stats.outcome == "quarantined":
             self._metrics.quarantines.inc()
 
+    def purge(self, _key: IssueKey) -> None:
+        """The purger deleted an issue for good."""
+        self._metrics.purges.inc()
+
     def job(self, stats: JobStats) -> None:
         """An engine finished a job, or died of it."""
         self._metrics.jobs.labels(stats.job, stats.outcome).inc()

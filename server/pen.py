@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 from uuid import UUID
 
+from server import close_codes
 from server.dialects.native import QUIET
 from server.hub import Hub
 from server.permissions import Identity
-from server.record_errors import Unavailable
+from server.record_errors import Gone, Unavailable
 from server.room import Room
 from server.session import Outcome, Session
-from storage.errors import StoreError
+from storage.errors import Purged, StoreError
 from storage.store import Workspace
+
+_GONE: Final = "the issue was deleted for good"
 
 
 class Pen:
@@ -28,6 +32,8 @@ class Pen:
         """Open the issue. Raises `Unavailable`."""
         try:
             self._room = await self._hub.join(workspace, issue_id, self._session)
+        except Purged:
+            raise Gone(_GONE) from None
         except StoreError as error:
             raise Unavailable("the issue cannot be opened now") from error
         return self._room
@@ -59,7 +65,8 @@ class Pen:
     def close(self, code: int, reason: str) -> None:
         """See `Connection.close`."""
         if self._receipt is not None and not self._receipt.done():
-            self._receipt.set_exception(Unavailable(f"not stored ({reason})"))
+            is_gone = code == close_codes.GONE
+            self._receipt.set_exception(Gone(_GONE) if is_gone else Unavailable(f"not stored ({reason})"))
 
     def pause_reading(self) -> None:
         """See `Connection.pause_reading`. What is under way is one update."""

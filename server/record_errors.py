@@ -9,6 +9,10 @@ class NotThere(RecordError):
     """No such issue, or no such comment on it."""
 
 
+class Gone(RecordError):
+    """The issue was deleted for good."""
+
+
 class Exists(RecordError):
     """The id is taken by something else."""
 

@@ -15,6 +15,7 @@ import structlog
 from crdt.errors import Refused
 from crdt.gate import fold
 from crdt.index import Index
+from crdt.native import PURGED
 from crdt.update import merge
 from server import close_codes
 from server.claims import Claims
@@ -26,7 +27,7 @@ from server.ground import Ground
 from server.intake import Batch, Intake
 from server.session import Receipt, Session
 from storage.engine import IssueKey
-from storage.errors import Overloaded, StoreError, UnknownWorkspace
+from storage.errors import Overloaded, Purged, StoreError, UnknownWorkspace
 from storage.store import Delta, NewDelta
 
 
@@ -150,6 +151,9 @@ class Room:
     def _feed(self, deltas: Sequence[Delta]) -> None:
         news = [delta for delta in deltas if delta.seq > self._loaded_seq]
         if self.is_closed or not news:
+            return
+        if news[-1].is_tombstone:
+            self.close(close_codes.GONE, PURGED)
             return
         if self._is_checking:
             self._held_back.extend(news)  # the index is out of the house
@@ -333,6 +337,8 @@ class Room:
         self._log.warning("room forgotten", reason=str(error), sessions=len(self._feeder.sessions))
         if isinstance(error, UnknownWorkspace):
             self.close(close_codes.NOT_FOUND, "unknown workspace")
+        elif isinstance(error, Purged):
+            self.close(close_codes.GONE, PURGED)
         else:
             self.close(close_codes.TRY_LATER, "not stored, try again")
         self._ground.settled(self.key)

@@ -18,7 +18,7 @@ from crdt.errors import Refused
 from crdt.jobs import Compact, Compacted, Compare
 from storage.backoff import Backoff
 from storage.engine import Engine, EngineFailed, EngineUnavailable, IssueKey
-from storage.errors import Corrupt, StoreError, StoreUnavailable
+from storage.errors import Corrupt, Purged, StoreError, StoreUnavailable
 from storage.store import Snapshot, Store, StoredIssue
 
 
@@ -140,6 +140,8 @@ class Compactor:
                 stats = await self._quarantine(key, failure.reason)
             except (_Differs, Corrupt) as failure:
                 stats = await self._quarantine(key, str(failure))
+            except Purged:
+                stats = CompactionStats("skipped")
         self._on_issue(key, stats)
         return stats
 

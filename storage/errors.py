@@ -24,5 +24,13 @@ class Corrupt(StoreError):
     """Stored bytes do not match their checksum, or do not decode. Never served, never overwritten."""
 
 
+class Purged(StoreError):
+    """The issue was deleted for good: nothing is left of it, and it takes no more edits."""
+
+
+class NotPurgeable(StoreError):
+    """The issue must stay for now: it is not deleted, was touched since, or a reader of the log is not past it."""
+
+
 class Trimmed(StoreError):
     """The history asked for was trimmed away; what is left starts at the issue's floor."""

@@ -11,7 +11,7 @@ from uuid import UUID
 from crdt.errors import Refused
 from crdt.jobs import CheckIndex, Compare
 from storage.engine import Engine, EngineFailed, IssueKey
-from storage.errors import Corrupt
+from storage.errors import Corrupt, Purged
 from storage.replay import Mismatch, Replay, Scope, issues_in
 from storage.store import Delta, Snapshot, Store, StoredIssue, Workspace
 
@@ -89,7 +89,10 @@ class Integrity:
         now = await self._store.workspace(workspace.slug)
         if now is not None and last <= now.floor:
             return None
-        return Mismatch(workspace.slug, None, max(first, now.floor + 1 if now else first), "log: deltas are missing")
+        above = max(first, now.floor + 1 if now else first)
+        if await self._store.holes_between(workspace.id, above, last) == last - above + 1:
+            return None  # purged
+        return Mismatch(workspace.slug, None, above, "log: deltas are missing")
 
     async def _ends(self, workspace: Workspace, seq: int) -> list[Mismatch]:
         async with self._store.projection(workspace.id) as turn:
@@ -119,6 +122,8 @@ class Integrity:
             found = [Mismatch(workspace.slug, issue_id, 0, f"engine: {failure.reason}")]
         except Corrupt as corrupt:
             found = [Mismatch(workspace.slug, issue_id, 0, str(corrupt))]
+        except Purged:
+            return IssueVerified(workspace.slug, issue_id, 0, ())
         replayed = await self._replay.issue(workspace, issue_id)
         return IssueVerified(workspace.slug, issue_id, len(kept), (*found, *replayed.mismatches))
 

@@ -9,8 +9,9 @@ from typing import Final
 from uuid import UUID
 
 from storage.database import Database
+from storage.errors import Purged
 from storage.store import ProjectedIssue
-from storage.tables import issues, workspaces
+from storage.tables import issues, tombstones, workspaces
 from storage.tables.issue_queries import IssueQuery, Keyset, statement
 
 _LOOK_SECONDS: Final = 0.02
@@ -33,9 +34,11 @@ class IssueReader:
         self._database = database
 
     async def one(self, workspace_id: int, issue_id: UUID) -> ProjectedIssue | None:
-        """The row of an issue, deleted or not, without its comments; None when there is none."""
+        """The row of an issue, deleted or not, without its comments; None when there is none. Raises `Purged`."""
         async with self._database.session("read an issue") as connection:
             rows = await connection.fetch(issues.SELECT, workspace_id, [issue_id])
+            if not rows and await tombstones.purged_among(connection, [workspace_id], [issue_id]):
+                raise Purged(f"issue {issue_id} was purged")
         return issues.projected_issues(rows, ()).get(issue_id)
 
     async def page(self, workspace_id: int, query: IssueQuery) -> IssuePage:

@@ -6,16 +6,18 @@ Every change happens at once, between two awaits, as a commit does.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import accumulate
 from typing import Final, Literal, TypeAlias
 from uuid import UUID, uuid5
 
-from storage.errors import Trimmed, UnknownWorkspace
+from storage.errors import NotPurgeable, Trimmed, UnknownWorkspace
 from storage.memory_ledger import MemoryLedger
+from storage.memory_rows import Rows, Turn
 from storage.store import (
+    TOMBSTONE,
     Delta,
     DocumentStatus,
     IssueExtent,
@@ -25,9 +27,8 @@ from storage.store import (
     Snapshot,
     StoredIssue,
     Workspace,
+    unless_purged,
 )
-from storage.tables.documents import counted
-from storage.tables.issues import newer
 
 Moment: TypeAlias = Literal["before", "after"]
 Fault: TypeAlias = Callable[[Moment, str], Awaitable[None]]
@@ -41,45 +42,21 @@ async def _no_fault(moment: Moment, operation: str) -> None:
     pass
 
 
-@dataclass(slots=True)
-class _Rows:
-    """One workspace's rows."""
-
-    workspace: Workspace
-    log: list[Delta] = field(default_factory=list)  # ascending seq
-    snapshots: dict[UUID, list[Snapshot]] = field(default_factory=dict)  # newest first
-    documents: dict[UUID, DocumentStatus] = field(default_factory=dict)
-    issues: dict[UUID, ProjectedIssue] = field(default_factory=dict)
-    cursor: int = 0
-    is_projected: bool = False  # somebody has the turn
-
-    def deltas(self, issue_id: UUID, after: int, until: int | None = None) -> list[Delta]:
-        end = self.workspace.head if until is None else until
-        return [d for d in self.log if d.issue_id == issue_id and after < d.seq <= end]
-
-    def stored_issue(self, issue_id: UUID) -> StoredIssue:
-        kept = self.snapshots.get(issue_id)
-        newest = kept[0] if kept else None
-        return StoredIssue(newest, self.deltas(issue_id, newest.seq if newest else 0))
-
-    def status(self, issue_id: UUID) -> DocumentStatus:
-        unknown = DocumentStatus(self.workspace.id, issue_id, 0, 0, 0, 0, 0, None, None)
-        return self.documents.get(issue_id, unknown)
-
-
 class MemoryStore:
     """`Store` that forgets everything with the process."""
 
     def __init__(self, *, fault: Fault = _no_fault, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.fault = fault
         self._now = now
-        self._workspaces: dict[int, _Rows] = {}
+        self._workspaces: dict[int, Rows] = {}
         self.ledger = MemoryLedger(lambda moment, operation: self.fault(moment, operation))
 
     async def append(self, batch: Sequence[NewDelta]) -> list[int]:
         await self.fault("before", "append")
         if any(delta.workspace_id not in self._workspaces for delta in batch):
             raise UnknownWorkspace("a delta names a workspace that does not exist")
+        for delta in batch:
+            self._workspaces[delta.workspace_id].expect_there(delta.issue_id)
         seqs = [self._append(delta) for delta in batch]
         await self.fault("after", "append")
         return seqs
@@ -97,7 +74,7 @@ class MemoryStore:
     async def load(self, workspace_id: int, issue_id: UUID) -> StoredIssue:
         await self.fault("before", "load")
         rows = self._workspaces.get(workspace_id)
-        return rows.stored_issue(issue_id) if rows else StoredIssue(None, [])
+        return unless_purged(rows.stored_issue(issue_id), issue_id) if rows else StoredIssue(None, [])
 
     async def load_many(self, workspace_id: int, issue_ids: Sequence[UUID]) -> dict[UUID, StoredIssue]:
         await self.fault("before", "load_many")
@@ -109,6 +86,7 @@ class MemoryStore:
         rows = self._workspaces.get(workspace_id)
         if rows is None:
             return StoredIssue(None, [])
+        rows.expect_there(issue_id)
         floor = rows.status(issue_id).floor
         kept = rows.snapshots.get(issue_id, [])
         starts = [s for s in kept if (s.seq == floor if until is None else s.seq <= until)]
@@ -134,7 +112,7 @@ class MemoryStore:
     async def issue_ids(self, workspace_id: int, after: UUID | None, limit: int) -> list[UUID]:
         await self.fault("before", "issue_ids")
         rows = self._workspaces.get(workspace_id)
-        known = {delta.issue_id for delta in rows.log} | rows.documents.keys() if rows else set()
+        known = ({delta.issue_id for delta in rows.log} | rows.documents.keys()) - rows.purged if rows else set()
         return sorted(issue_id for issue_id in known if after is None or issue_id > after)[:limit]
 
     async def changed_extents(self, workspace_id: int, since: int, after: UUID | None, limit: int) -> list[IssueExtent]:
@@ -144,7 +122,10 @@ class MemoryStore:
         later = sorted(issue_id for issue_id in known if after is None or issue_id > after)
         stored = [(issue_id, rows.stored_issue(issue_id)) for issue_id in later] if rows else []
         changed = [(issue_id, issue) for issue_id, issue in stored if issue.seq > since]
-        return [IssueExtent(issue_id, issue.seq, sum(map(len, issue.updates))) for issue_id, issue in changed[:limit]]
+        return [
+            IssueExtent(issue_id, issue.seq, sum(map(len, issue.updates)), issue.is_purged)
+            for issue_id, issue in changed[:limit]
+        ]
 
     async def projected_through(self, workspace_id: int) -> int:
         await self.fault("before", "projected_through")
@@ -170,7 +151,7 @@ class MemoryStore:
         if there is None:
             # Not random, so that a seed of the simulation means one run.
             there = Workspace(len(self._workspaces) + 1, slug, name, head=0, floor=0, epoch=uuid5(_EPOCHS, slug))
-            self._workspaces[there.id] = _Rows(there)
+            self._workspaces[there.id] = Rows(there)
         await self.fault("after", "create_workspace")
         return there
 
@@ -181,7 +162,7 @@ class MemoryStore:
         if rows is None or rows.is_projected:
             yield None
             return
-        turn = _Turn(rows)
+        turn = Turn(rows)
         rows.is_projected = True
         try:
             yield turn
@@ -208,6 +189,7 @@ class MemoryStore:
     async def save_snapshot(self, snapshot: Snapshot) -> None:
         await self.fault("before", "save_snapshot")
         rows = self._workspaces[snapshot.workspace_id]
+        rows.expect_there(snapshot.issue_id)
         status = rows.status(snapshot.issue_id)
         if snapshot.seq > status.snapshot_seq:
             rows.snapshots.setdefault(snapshot.issue_id, []).insert(0, snapshot)
@@ -253,10 +235,44 @@ class MemoryStore:
         await self.fault("after", "trim")
         return len(trimmed)
 
+    async def issues_to_purge(self, untouched_since: datetime, limit: int) -> list[tuple[int, UUID]]:
+        await self.fault("before", "issues_to_purge")
+        due: list[tuple[datetime, int, UUID]] = []
+        for rows in self._workspaces.values():
+            for issue_id in rows.issues:
+                with suppress(NotPurgeable):
+                    deleted_at = rows.expect_purgeable(issue_id, untouched_since)
+                    if rows.status(issue_id).quarantined_at is None:
+                        due.append((deleted_at, rows.workspace.id, issue_id))
+        return [(workspace_id, issue_id) for _, workspace_id, issue_id in sorted(due)[:limit]]
+
+    async def purge(
+        self, workspace_id: int, issue_id: UUID, *, by: str, at: datetime, untouched_since: datetime | None = None
+    ) -> int:
+        await self.fault("before", "purge")
+        rows = self._workspaces[workspace_id]
+        rows.expect_there(issue_id)
+        rows.expect_purgeable(issue_id, untouched_since)
+        rows.holes |= {delta.seq for delta in rows.deltas(issue_id, rows.workspace.floor)}
+        rows.log = [delta for delta in rows.log if delta.issue_id != issue_id]
+        del rows.issues[issue_id], rows.documents[issue_id]
+        rows.snapshots.pop(issue_id, None)
+        self.ledger.forget(workspace_id, issue_id)
+        seq = self._append(NewDelta(workspace_id, issue_id, TOMBSTONE, by, None, at))
+        rows.purged.add(issue_id)
+        await self.fault("after", "purge")
+        return seq
+
+    async def holes_between(self, workspace_id: int, first: int, last: int) -> int:
+        await self.fault("before", "holes_between")
+        return sum(first <= seq <= last for seq in self._workspaces[workspace_id].holes)
+
     async def quarantine(self, workspace_id: int, issue_id: UUID, reason: str) -> None:
         await self.fault("before", "quarantine")
         rows = self._workspaces[workspace_id]
-        rows.documents[issue_id] = replace(rows.status(issue_id), quarantined_at=self._now(), quarantine_reason=reason)
+        if issue_id not in rows.purged:
+            status = rows.status(issue_id)
+            rows.documents[issue_id] = replace(status, quarantined_at=self._now(), quarantine_reason=reason)
         await self.fault("after", "quarantine")
 
     async def release(self, workspace_id: int, issue_id: UUID) -> bool:
@@ -283,57 +299,3 @@ class MemoryStore:
 
     def _statuses(self) -> list[DocumentStatus]:
         return [status for rows in self._workspaces.values() for status in rows.documents.values()]
-
-
-class _Turn:
-    """Holds what is saved until the turn ends."""
-
-    def __init__(self, rows: _Rows) -> None:
-        self._rows = rows
-        self._cursor = rows.cursor
-        self._pages: list[Delta] = []
-        self._projected: list[ProjectedIssue] = []
-
-    @property
-    def cursor(self) -> int:
-        return self._cursor
-
-    async def save(self, rows: Sequence[ProjectedIssue], page: Sequence[Delta]) -> None:
-        self._pages.extend(page)
-        self._projected.extend(rows)
-        if page:
-            self._cursor = page[-1].seq
-
-    def commit(self) -> None:
-        self._count()
-        for row in self._projected:
-            stored = self._rows.issues.get(row.issue_id)
-            if newer([row], {row.issue_id: stored.seq} if stored else {}):
-                self._rows.issues[row.issue_id] = self._dated(row)
-        self._rows.cursor = self._cursor
-
-    def _count(self) -> None:
-        snapshot_seqs = {issue_id: status.snapshot_seq for issue_id, status in self._rows.documents.items()}
-        for count in counted(self._pages, snapshot_seqs):
-            status = self._rows.status(count.issue_id)
-            self._rows.documents[count.issue_id] = replace(
-                status,
-                version=status.version + count.deltas,
-                last_seq=count.last_seq,
-                tail_updates=status.tail_updates + count.tail_updates,
-                tail_bytes=status.tail_bytes + count.tail_bytes,
-                created_at=status.created_at or count.first_at,
-                updated_at=count.last_at,
-            )
-
-    def _dated(self, row: ProjectedIssue) -> ProjectedIssue:
-        status = self._rows.status(row.issue_id)
-        content = row.content
-        return replace(
-            row,
-            content=replace(
-                content,
-                created_at=content.created_at or status.created_at,
-                updated_at=content.updated_at or status.updated_at,
-            ),
-        )

@@ -43,6 +43,12 @@ class MemoryLedger:
             row = recorded(workspace_id, issue_id, seq, new, self._policies.get(workspace_id, {}), at)
             self._rows.setdefault((workspace_id, row.id), row)
 
+    def forget(self, workspace_id: int, issue_id: UUID) -> None:
+        """The issue is purged."""
+        self._rows = {
+            key: row for key, row in self._rows.items() if (row.workspace_id, row.issue_id) != (workspace_id, issue_id)
+        }
+
     def _supersede(self, workspace_id: int, issue_id: UUID, new: NewConflict, at: datetime) -> None:
         assert new.supersedes is not None
         key = (workspace_id, conflict_id(issue_id, new.kind, new.field, new.supersedes))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 import asyncpg
 
 from storage.database import Connection, Database
-from storage.errors import Trimmed, UnknownWorkspace
+from storage.errors import Purged, StoreUnavailable, Trimmed, UnknownWorkspace
 from storage.postgres_ledger import PostgresLedger
 from storage.store import (
     Delta,
@@ -22,10 +23,13 @@ from storage.store import (
     Snapshot,
     StoredIssue,
     Workspace,
+    unless_purged,
 )
-from storage.tables import conflicts, deltas, documents, issues, snapshots, workspaces
+from storage.tables import conflicts, deltas, documents, issues, snapshots, tombstones, workspaces
 
 PAGE_BYTES_MAX: Final = 32 * 1024 * 1024
+
+_APPEND_ATTEMPTS: Final = 5
 
 _PROBE: Final = """
 INSERT INTO probes (id, written_at) VALUES (1, now()) ON CONFLICT (id) DO UPDATE SET written_at = excluded.written_at"""
@@ -45,21 +49,34 @@ class PostgresStore:
             return []
         arguments = deltas.append_arguments(batch)
         found = conflicts.found_in(batch)
-        try:
-            if found is None:
-                bumped = await self._append.fetch(*arguments)
-            else:
-                bumped = await self._append_with(arguments, found)
-        except asyncpg.NotNullViolationError as error:
-            raise UnknownWorkspace("a delta names a workspace that does not exist") from error
-        return deltas.numbered(batch, bumped)
+        for _ in range(_APPEND_ATTEMPTS):
+            try:
+                if found is None:
+                    bumped = await self._append.fetch(*arguments)
+                else:
+                    bumped = await self._append_with(arguments, found)
+                return deltas.numbered(batch, bumped)
+            except asyncpg.NotNullViolationError:
+                await self._expect_places(batch)
+        raise StoreUnavailable("issues of the workspace are being purged all the while")
+
+    async def _expect_places(self, batch: Sequence[NewDelta]) -> None:
+        """Raises what keeps a batch out of the log. Nothing does: a purge came while it waited for the lock."""
+        workspace_ids = [delta.workspace_id for delta in batch]
+        async with self._database.session("see why the log refuses") as connection:
+            purged = await tombstones.purged_among(connection, workspace_ids, [delta.issue_id for delta in batch])
+            known = {row["id"] for row in await connection.fetch(workspaces.ALL)}
+        if purged:
+            raise Purged(f"issue {purged[0]} was purged")
+        if not known.issuperset(workspace_ids):
+            raise UnknownWorkspace("a delta names a workspace that does not exist")
 
     async def _append_with(self, arguments: Sequence[object], found: str) -> list[asyncpg.Record]:
         async with self._database.session("append to the log, with conflicts") as connection:
             return await connection.fetch(conflicts.APPEND, *arguments, found)
 
     async def load(self, workspace_id: int, issue_id: UUID) -> StoredIssue:
-        return (await self.load_many(workspace_id, [issue_id]))[issue_id]
+        return unless_purged((await self.load_many(workspace_id, [issue_id]))[issue_id], issue_id)
 
     async def load_many(self, workspace_id: int, issue_ids: Sequence[UUID]) -> dict[UUID, StoredIssue]:
         async with self._database.session("load issues") as connection:
@@ -80,7 +97,10 @@ class PostgresStore:
                 raise Trimmed(f"issue {issue_id}: its history starts at seq {floor}")
             start = snapshots.snapshot(row) if row else None
             tail = await connection.fetch(deltas.RANGE, *issue, start.seq if start else 0, until)
-        return StoredIssue(start, [deltas.delta(row) for row in tail])
+            stored = StoredIssue(start, [deltas.delta(row) for row in tail])
+            if not stored.seq and await tombstones.purged_among(connection, [workspace_id], [issue_id]):
+                raise Purged(f"issue {issue_id} was purged")
+        return unless_purged(stored, issue_id)
 
     async def tail(self, workspace_id: int, issue_id: UUID, after: int) -> list[Delta]:
         async with self._database.session("read an issue's tail") as connection:
@@ -149,6 +169,8 @@ class PostgresStore:
         issue = (snapshot.workspace_id, snapshot.issue_id)
         async with self._database.session("save a snapshot") as connection, connection.transaction():
             newest, _ = await _lock(connection, *issue)
+            if await tombstones.purged_among(connection, issue[:1], issue[1:]):
+                raise Purged(f"issue {snapshot.issue_id} was purged")
             if snapshot.seq > newest:
                 await connection.execute(snapshots.INSERT, *snapshots.insert_arguments(snapshot))
                 await connection.execute(documents.NOTE_SNAPSHOT, *issue, snapshot.seq)
@@ -183,6 +205,23 @@ class PostgresStore:
             await connection.execute(workspaces.RAISE_FLOOR, workspace_id, trimmed["floor"])
         rows: int = trimmed["rows"]
         return rows
+
+    async def issues_to_purge(self, untouched_since: datetime, limit: int) -> list[tuple[int, UUID]]:
+        async with self._database.session("look for issues to purge") as connection:
+            return [tuple(row) for row in await connection.fetch(tombstones.DUE, untouched_since, limit)]
+
+    async def purge(
+        self, workspace_id: int, issue_id: UUID, *, by: str, at: datetime, untouched_since: datetime | None = None
+    ) -> int:
+        async with self._database.session("purge an issue") as connection, connection.transaction():
+            if await tombstones.purged_among(connection, [workspace_id], [issue_id]):
+                raise Purged(f"issue {issue_id} was purged")
+            return await tombstones.purge(connection, workspace_id, issue_id, by, at, untouched_since)
+
+    async def holes_between(self, workspace_id: int, first: int, last: int) -> int:
+        async with self._database.session("look for purged issues") as connection:
+            holes: int = await connection.fetchval(tombstones.HOLES_BETWEEN, workspace_id, first, last)
+        return holes
 
     async def quarantine(self, workspace_id: int, issue_id: UUID, reason: str) -> None:
         async with self._database.session("quarantine an issue") as connection:

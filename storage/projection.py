@@ -146,7 +146,7 @@ class Projection:
             # One of them: find out which, so that the others are read.
             alone = [await self._load(workspace_id, [key]) for key in keys]
             return {key: stored for loaded in alone for key, stored in loaded.items()}
-        return {key: stored[key.issue_id] for key in keys}
+        return {key: stored[key.issue_id] for key in keys if not stored[key.issue_id].is_purged}
 
     async def _quarantine(self, key: IssueKey, reason: str) -> None:
         structlog.get_logger().warning(

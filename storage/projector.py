@@ -157,7 +157,7 @@ class Projector:
         }
         touched: dict[UUID, list[Delta]] = {}
         for delta in page:
-            if delta.issue_id in quarantined:
+            if delta.is_tombstone or delta.issue_id in quarantined:
                 self._projection.skip(IssueKey(workspace_id, delta.issue_id))
             else:
                 touched.setdefault(delta.issue_id, []).append(delta)

@@ -13,7 +13,7 @@ from crdt.issue import IssueContent
 from crdt.jobs import Compare, ProjectWhole
 from storage.backoff import Backoff
 from storage.engine import Engine, EngineFailed, IssueKey
-from storage.errors import Corrupt, StoreError
+from storage.errors import Corrupt, Purged, StoreError
 from storage.projection import row_of
 from storage.store import DocumentStatus, ProjectedIssue, Store, StoredIssue, Workspace
 
@@ -83,6 +83,8 @@ class Replay:
             return _unreadable(workspace, issue_id, f"engine: {failure.reason}")
         except Corrupt as corrupt:
             return _unreadable(workspace, issue_id, str(corrupt))
+        except Purged:  # since it was listed
+            return IssueReplayed(workspace.slug, issue_id, 0, 0, ())
 
     async def reproject(self, workspace: Workspace, issue_id: UUID) -> bool:
         """Write an issue's row anew from what is stored. False when other nodes kept the projection all the while.

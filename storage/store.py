@@ -10,11 +10,15 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
 from crdt.issue import IssueContent
 from storage.conflicts import Ledger, NewConflict
+from storage.errors import Purged
+
+# The update of the log row that says that an issue is gone for good. It is the issue's only row, for ever.
+TOMBSTONE: Final = b""
 
 
 class NewDelta(NamedTuple):
@@ -43,6 +47,11 @@ class Delta(NamedTuple):
     device_id: str | None
     created_at: datetime
 
+    @property
+    def is_tombstone(self) -> bool:
+        """Whether this says that the issue was purged."""
+        return self.update == TOMBSTONE
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -68,6 +77,11 @@ class StoredIssue:
     tail: Sequence[Delta]  # ascending seq, all > snapshot.seq
 
     @property
+    def is_purged(self) -> bool:
+        """Whether the issue is gone for good. Then `updates` are none that could be merged."""
+        return bool(self.tail) and self.tail[-1].is_tombstone
+
+    @property
     def seq(self) -> int:
         """The newest seq merged in here, 0 for an issue nobody wrote."""
         if self.tail:
@@ -84,6 +98,13 @@ class StoredIssue:
         """Snapshot state and tail in log order, ready for `crdt.update.merge`."""
         head = [self.snapshot.state] if self.snapshot else []
         return head + [delta.update for delta in self.tail]
+
+
+def unless_purged(stored: StoredIssue, issue_id: UUID) -> StoredIssue:
+    """The issue as it is. Raises `Purged`."""
+    if stored.is_purged:
+        raise Purged(f"issue {issue_id} was purged")
+    return stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +126,7 @@ class IssueExtent:
     issue_id: UUID
     seq: int  # of its newest delta
     stored_bytes: int
+    is_purged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,19 +183,19 @@ class Store(Protocol):
 
     async def append(self, batch: Sequence[NewDelta]) -> list[int]:
         """Commit a batch, with the conflicts in it, in one statement and return the seq of each delta, in order. Dense
-        per workspace, in commit order. Raises `UnknownWorkspace` and commits nothing when one delta names no
-        workspace."""
+        per workspace, in commit order. Raises `UnknownWorkspace` when one delta names no workspace and `Purged` when
+        one names an issue that is purged; nothing is committed then."""
 
     async def load(self, workspace_id: int, issue_id: UUID) -> StoredIssue:
-        """Newest snapshot and everything after it, in one consistent read."""
+        """Newest snapshot and everything after it, in one consistent read. Raises `Purged`."""
 
     async def load_many(self, workspace_id: int, issue_ids: Sequence[UUID]) -> dict[UUID, StoredIssue]:
-        """`load` for many issues in one consistent read."""
+        """`load` for many issues in one consistent read. Those that are purged say so (`is_purged`)."""
 
     async def load_log(self, workspace_id: int, issue_id: UUID, until: int | None = None) -> StoredIssue:
         """The oldest kept snapshot (None when the log reaches back to the first edit) and every kept delta after it;
         with `until`, the newest snapshot at or below it and the deltas from there to `until`. Raises `Trimmed` when
-        what is asked for lies below the issue's floor."""
+        what is asked for lies below the issue's floor, and `Purged`."""
 
     async def tail(self, workspace_id: int, issue_id: UUID, after: int) -> list[Delta]:
         """The issue's deltas with seq > after, ascending."""
@@ -183,10 +205,11 @@ class Store(Protocol):
         of updates. Fewer where updates are big: only an empty page is the end."""
 
     async def issue_ids(self, workspace_id: int, after: UUID | None, limit: int) -> list[UUID]:
-        """Every issue that has a delta, a snapshot or a status, by id, those after `after`."""
+        """Every issue that has a delta, a snapshot or a status, by id, those after `after`; none that is purged."""
 
     async def changed_extents(self, workspace_id: int, since: int, after: UUID | None, limit: int) -> list[IssueExtent]:
-        """Every issue with a seq > since, by id, those after `after`. Costs what has changed, not what there is."""
+        """Every issue with a seq > since, by id, those after `after`; those that are purged too. Costs what has
+        changed, not what there is."""
 
     async def projected_through(self, workspace_id: int) -> int:
         """The cursor of the projection: rows say everything of the log up to here."""
@@ -214,7 +237,7 @@ class Store(Protocol):
 
     async def save_snapshot(self, snapshot: Snapshot) -> None:
         """Insert a snapshot and note it in `documents` (tail counters start again). Keeps the earlier ones. A
-        snapshot older than the newest changes nothing."""
+        snapshot older than the newest changes nothing. Raises `Purged`."""
 
     async def snapshots(self, workspace_id: int, issue_id: UUID) -> list[Snapshot]:
         """Every kept snapshot of an issue, newest first, checksums verified."""
@@ -227,6 +250,21 @@ class Store(Protocol):
         """Delete the issue's deltas with seq <= through and its snapshots with seq < through, and raise the
         workspace's floor. `through` must be the seq of a kept snapshot and not above the projection cursor;
         anything else raises ValueError and deletes nothing. Returns the number of deltas deleted."""
+
+    async def issues_to_purge(self, untouched_since: datetime, limit: int) -> list[tuple[int, UUID]]:
+        """Workspace and id of issues that were deleted, and last written to, before a time; oldest first, not
+        quarantined."""
+
+    async def purge(
+        self, workspace_id: int, issue_id: UUID, *, by: str, at: datetime, untouched_since: datetime | None = None
+    ) -> int:
+        """Delete a deleted issue for good, from log, snapshots and projection. What is left is a tombstone, a row of
+        the log by actor `by`; returns its seq. Raises `NotPurgeable`, and deletes nothing, when the issue is not
+        deleted, was written to after `untouched_since`, or when a reader of the log is not past it; `Purged` when it is
+        purged already."""
+
+    async def holes_between(self, workspace_id: int, first: int, last: int) -> int:
+        """How many seqs from `first` through `last` purges have taken out of the log above the floor."""
 
     async def quarantine(self, workspace_id: int, issue_id: UUID, reason: str) -> None:
         """Flag an issue the engine could not digest: still synced by bytes, not projected or compacted."""

@@ -88,6 +88,12 @@ def touch(connection: sqlite3.Connection, issue_id: UUID, now: datetime) -> None
     )
 
 
+def forget(connection: sqlite3.Connection, issue_id: UUID) -> None:
+    """Know nothing of the issue any more."""
+    if connection.execute("DELETE FROM documents WHERE issue_id = ?", (issue_id.bytes,)).rowcount:
+        connection.execute("UPDATE feed SET revision = revision + 1")
+
+
 def folded_state(merged: bytes) -> bytes:
     """The same document in fewer bytes where that is safe."""
     return compact(merged, index_of(merged, {}).cuts).state

@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed
 from crdt import native
 from crdt.errors import TOO_LARGE, Refused
 from crdt.native_codec import decode_server, encode
-from crdt.native_entries import ROW, read_entries
+from crdt.native_entries import SNAPSHOT, TOMBSTONE, UPDATE, read_entries
 from syncline.backoff import Backoff
 from syncline.desk import Desk
 from syncline.disk import Disk
@@ -33,6 +33,7 @@ from syncline.records import (
     MissingCame,
     Nacked,
     PageCame,
+    PurgedCame,
     ReloadCame,
     ResetCame,
 )
@@ -149,9 +150,11 @@ class Link:
         match frame:
             case native.Page():
                 self._head = frame.head
-                return [PageCame(frame.from_seq, frame.to_seq, _entries(frame))]
+                purged, contents = _read(frame)
+                return [*purged, PageCame(frame.from_seq, frame.to_seq, contents)]
             case native.Reload():
-                return [ReloadCame(frame.base, frame.until, _entries(frame))]
+                purged, contents = _read(frame)
+                return [*purged, ReloadCame(frame.base, frame.until, contents)]
             case native.Reset():
                 self._house.status.enter(State.CATCHING_UP)
                 is_new_history = frame.reason in (native.EPOCH, native.AHEAD)
@@ -271,6 +274,8 @@ def _hello(token: str, client: str, device_id: str, feed: Feed) -> native.Hello:
     )
 
 
-def _entries(page: native.Page | native.Reload) -> tuple[Content, ...]:
+def _read(page: native.Page | native.Reload) -> tuple[list[PurgedCame], tuple[Content, ...]]:
+    """Issues that are gone, and what the others hold."""
     entries = read_entries(page.body, page.is_packed)
-    return tuple(Content(entry.issue, entry.seq, entry.payload) for entry in entries if entry.kind != ROW)
+    purged = [PurgedCame(entry.issue) for entry in entries if entry.kind == TOMBSTONE]
+    return purged, tuple(Content(one.issue, one.seq, one.payload) for one in entries if one.kind in (UPDATE, SNAPSHOT))

@@ -31,6 +31,7 @@ from syncline.records import (
     MissingCame,
     Nacked,
     PageCame,
+    PurgedCame,
     ReloadCame,
     ResetCame,
     Written,
@@ -87,6 +88,9 @@ class LocalStore:
         with self._transaction() as connection:
             for event in events:
                 match event:
+                    case PurgedCame():
+                        settled += [why for _, why in outbox.bury(connection, event.issue_id, self._clock())]
+                        rebuilt.add(event.issue_id)
                     case PageCame():
                         content += feed.take_page(connection, event, self._clock())
                     case ContentCame():

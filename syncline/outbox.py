@@ -8,10 +8,11 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from crdt.native import PURGED
 from crdt.parser import parse
 from crdt.records import UNBOUNDED
 from crdt.update import EMPTY_UPDATE, diff, merge
-from syncline.documents import add_committed, base_of, stranded, touch, view, waiting
+from syncline.documents import add_committed, base_of, forget, stranded, touch, view, waiting
 from syncline.identity import is_retired, retire
 from syncline.records import Acked, Content, Entry, MissingCame, Nacked
 
@@ -90,6 +91,9 @@ def refuse(connection: sqlite3.Connection, nacked: Nacked, now: datetime) -> lis
     if entry is None:
         return []
     refused = [(entry, nacked)]
+    if nacked.code == PURGED:
+        _put_aside(connection, entry, nacked, now)
+        return refused + bury(connection, entry.issue_id, now)
     base = base_of(connection, entry.issue_id) or EMPTY_UPDATE
     for lost in stranded(base, waiting(connection, entry.issue_id)):
         _take(connection, lost.id)
@@ -99,6 +103,18 @@ def refuse(connection: sqlite3.Connection, nacked: Nacked, now: datetime) -> lis
         _put_aside(connection, one, why, now)
     touch(connection, entry.issue_id, now)
     _forget_if_empty(connection, entry.issue_id)
+    return refused
+
+
+def bury(connection: sqlite3.Connection, issue_id: UUID, now: datetime) -> list[tuple[Entry, Nacked]]:
+    """The issue was deleted for good: it is dropped, and what waits for it put aside."""
+    refused = [
+        (entry, Nacked(entry.id, PURGED, "the issue was deleted for good")) for entry in waiting(connection, issue_id)
+    ]
+    for entry, why in refused:
+        _take(connection, entry.id)
+        _put_aside(connection, entry, why, now)
+    forget(connection, issue_id)
     return refused
 
 

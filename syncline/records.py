@@ -82,7 +82,14 @@ class MissingCame:
     state_vector: bytes
 
 
-Event: TypeAlias = PageCame | ResetCame | ReloadCame | ContentCame | Acked | Nacked | MissingCame
+@dataclass(frozen=True, slots=True)
+class PurgedCame:
+    """An issue was deleted for good."""
+
+    issue_id: UUID
+
+
+Event: TypeAlias = PurgedCame | PageCame | ResetCame | ReloadCame | ContentCame | Acked | Nacked | MissingCame
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import typer
 
-from server.commands import compact, export, info, quarantine, replay, verify
+from server.commands import compact, export, info, purge, quarantine, replay, verify
 
 
 def register(app: typer.Typer) -> None:
@@ -11,5 +11,6 @@ def register(app: typer.Typer) -> None:
     app.command("verify")(verify.command)
     app.command("compact")(compact.command)
     app.command("export")(export.command)
+    app.command("purge")(purge.command)
     app.command("info")(info.command)
     app.add_typer(quarantine.commands, name="quarantine")

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from crdt.encoding import MAX_SAFE_INTEGER
 from crdt.native import FLOOR, ROWS, UPDATES, ReloadPoint
-from crdt.native_entries import ROW, SNAPSHOT, Entry, read_row
+from crdt.native_entries import ROW, SNAPSHOT, TOMBSTONE, Entry, read_row
 from server.auth import IdentityUnavailable, NotAllowed, TokenRefused, Verify
 from server.doors.http import problem
 from server.doors.rest.problems import PROBLEM_TYPE
@@ -166,7 +166,9 @@ def _page(epoch: UUID, body: Mapping[str, object], entries: Sequence[Entry]) -> 
 
 def _change(entry: Entry) -> dict[str, object]:
     change: dict[str, object] = {"issue": str(entry.issue), "seq": entry.seq}
-    if entry.kind == ROW:
+    if entry.kind == TOMBSTONE:
+        change["purged"] = True
+    elif entry.kind == ROW:
         change["row"] = read_row(entry.payload)
     else:
         change["snapshot" if entry.kind == SNAPSHOT else "update"] = b64encode(entry.payload).decode()

@@ -20,7 +20,8 @@ _COLUMNS: Final = "workspace_id, seq, issue_id, update, actor_id, device_id, cre
 # One statement, one round trip, committed on its own. The rows of `workspaces` are locked in the order of their ids, so
 # that batches never deadlock, and stay locked until COMMIT: the next writer of a workspace numbers from what this one
 # left, so commit order is seq order. A workspace that does not exist leaves `seq` NULL, which the table refuses: the
-# statement then commits nothing.
+# statement then commits nothing. So does an issue that was purged, or that may have been while we waited for the lock:
+# what is locked is read as it is now, but tombstones are read as they were when the statement began.
 APPENDING: Final = """
 WITH incoming AS (
     SELECT *, row_number() OVER (PARTITION BY workspace_id ORDER BY position) AS place
@@ -28,15 +29,18 @@ WITH incoming AS (
         WITH ORDINALITY
         AS row (workspace_id, issue_id, update, checksum, actor_id, device_id, created_at, position)
 ), counted AS (
-    SELECT workspace_id, count(*) AS rows FROM incoming GROUP BY workspace_id
+    SELECT workspace_id, count(*) AS rows, (SELECT purges FROM workspaces WHERE id = workspace_id) AS seen
+    FROM incoming GROUP BY workspace_id
 ), locked AS (
-    SELECT id, rows FROM workspaces JOIN counted ON id = workspace_id ORDER BY id FOR NO KEY UPDATE OF workspaces
+    SELECT id, rows, seen FROM workspaces JOIN counted ON id = workspace_id ORDER BY id FOR NO KEY UPDATE OF workspaces
 ), bumped AS (
     UPDATE workspaces SET head = head + rows FROM locked WHERE workspaces.id = locked.id
-    RETURNING workspaces.id, head - rows AS before
+    RETURNING workspaces.id, head - rows AS before, purges, seen
 ), appended AS (
     INSERT INTO deltas (workspace_id, seq, issue_id, update, checksum, actor_id, device_id, created_at)
-    SELECT workspace_id, before + place, issue_id, update, checksum, actor_id, device_id, created_at
+    SELECT workspace_id, CASE WHEN purges = 0 OR purges = seen AND (
+        SELECT seq FROM tombstones AS t WHERE t.workspace_id = incoming.workspace_id AND t.issue_id = incoming.issue_id
+    ) IS NULL THEN before + place END, issue_id, update, checksum, actor_id, device_id, created_at
     FROM incoming LEFT JOIN bumped ON id = workspace_id
 )"""
 APPENDED: Final = "SELECT id, before FROM bumped"

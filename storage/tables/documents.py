@@ -34,7 +34,8 @@ WITH RECURSIVE written AS (
             ORDER BY issue_id LIMIT 1)
     FROM written WHERE written.issue_id IS NOT NULL
 ), known AS (
-    (SELECT issue_id FROM written WHERE issue_id IS NOT NULL LIMIT $3)
+    (SELECT issue_id FROM written WHERE issue_id IS NOT NULL AND NOT EXISTS (
+        SELECT FROM tombstones AS t WHERE t.workspace_id = $1 AND t.issue_id = written.issue_id) LIMIT $3)
     UNION
     (SELECT issue_id FROM documents WHERE workspace_id = $1 AND ($2::uuid IS NULL OR issue_id > $2)
      ORDER BY issue_id LIMIT $3)
@@ -53,15 +54,20 @@ WITH changed AS (
      WHERE workspace_id = $1 AND ($2::uuid IS NULL OR issue_id > $2)
        AND seq > greatest($4, (SELECT seq FROM cursors WHERE workspace_id = $1 AND reader = $5))
      ORDER BY issue_id LIMIT $3)
+    UNION
+    (SELECT issue_id FROM tombstones
+     WHERE workspace_id = $1 AND seq > $4 AND ($2::uuid IS NULL OR issue_id > $2) ORDER BY issue_id LIMIT $3)
 )
-SELECT issue_id, greatest(newest.seq, tail.seq), coalesce(newest.bytes, 0) + coalesce(tail.bytes, 0)
+SELECT issue_id, greatest(newest.seq, tail.seq), coalesce(newest.bytes, 0) + coalesce(tail.bytes, 0),
+    coalesce(tail.is_purged, false)
 FROM (SELECT issue_id FROM changed ORDER BY issue_id LIMIT $3) AS page
 LEFT JOIN LATERAL (
     SELECT seq, octet_length(state) AS bytes FROM snapshots
     WHERE workspace_id = $1 AND issue_id = page.issue_id ORDER BY seq DESC LIMIT 1
 ) AS newest ON true
 LEFT JOIN LATERAL (
-    SELECT max(seq) AS seq, sum(octet_length(update))::bigint AS bytes FROM deltas
+    SELECT max(seq) AS seq, sum(octet_length(update))::bigint AS bytes, bool_or(octet_length(update) = 0) AS is_purged
+    FROM deltas
     WHERE workspace_id = $1 AND issue_id = page.issue_id AND seq > coalesce(newest.seq, 0)
 ) AS tail ON true
 ORDER BY issue_id"""
@@ -93,7 +99,8 @@ WHERE workspace_id = $1 AND issue_id = $2"""
 NOTE_TRIM: Final = "UPDATE documents SET floor = $3 WHERE workspace_id = $1 AND issue_id = $2"
 
 QUARANTINE: Final = """
-INSERT INTO documents (workspace_id, issue_id, quarantined_at, quarantine_reason) VALUES ($1, $2, now(), $3)
+INSERT INTO documents (workspace_id, issue_id, quarantined_at, quarantine_reason) SELECT $1, $2, now(), $3
+WHERE NOT EXISTS (SELECT FROM tombstones WHERE workspace_id = $1 AND issue_id = $2)
 ON CONFLICT (workspace_id, issue_id) DO UPDATE SET quarantined_at = now(), quarantine_reason = $3"""
 RELEASE: Final = """
 UPDATE documents SET quarantined_at = NULL, quarantine_reason = NULL
@@ -131,9 +138,11 @@ class Count:
 
 
 def counted(page: Sequence[Delta], snapshot_seqs: Mapping[UUID, int]) -> list[Count]:
-    """One `Count` an issue, by issue id. A delta its snapshot already holds is no longer tail."""
+    """One `Count` an issue, by issue id. A delta its snapshot already holds is no longer tail, a tombstone never is."""
     counts: dict[UUID, Count] = {}
     for delta in page:
+        if delta.is_tombstone:
+            continue
         at = delta.created_at
         count = counts.setdefault(delta.issue_id, Count(delta.issue_id, 0, 0, 0, 0, at, at))
         count.deltas += 1
@@ -146,11 +155,8 @@ def counted(page: Sequence[Delta], snapshot_seqs: Mapping[UUID, int]) -> list[Co
 
 
 def count_arguments(workspace_id: int, counts: Sequence[Count]) -> tuple[object, ...]:
-    columns = zip(
-        *((c.issue_id, c.deltas, c.last_seq, c.tail_updates, c.tail_bytes, c.first_at, c.last_at) for c in counts),
-        strict=True,
-    )
-    return workspace_id, *(list(column) for column in columns)
+    rows = [(c.issue_id, c.deltas, c.last_seq, c.tail_updates, c.tail_bytes, c.first_at, c.last_at) for c in counts]
+    return workspace_id, *([row[column] for row in rows] for column in range(7))
 
 
 def status(row: Record) -> DocumentStatus:

@@ -11,7 +11,11 @@ from asyncpg import Record
 from crdt.issue import Comment, IssueContent
 from storage.store import ProjectedIssue
 
-SEQS: Final = "SELECT id, seq FROM issues WHERE workspace_id = $1 AND id = ANY ($2::uuid[])"
+# Nothing is newer than a tombstone.
+SEQS: Final = """
+SELECT id, seq FROM issues WHERE workspace_id = $1 AND id = ANY ($2::uuid[])
+UNION ALL
+SELECT issue_id, 9223372036854775807 FROM tombstones WHERE workspace_id = $1 AND issue_id = ANY ($2::uuid[])"""
 
 # The last two are the log's word, where the document has none. A row that is not newer never gets here (`newer`).
 UPSERT: Final = """

@@ -19,7 +19,7 @@ from syncline import tables
 from syncline.errors import IssueExists, IssueNotFound, StoreFailed
 from syncline.feed import Stale
 from syncline.local_store import LocalStore
-from syncline.records import Acked, Content, ContentCame, Nacked, PageCame
+from syncline.records import Acked, Content, ContentCame, Nacked, PageCame, PurgedCame
 from tests.sdk.device import Device, Ticking
 from tests.sdk.log import Log
 
@@ -157,6 +157,33 @@ def test_comments_are_edited_in_place(device: MakeDevice) -> None:
     (comment,) = ana.store.read(ISSUE).comments
     assert (comment.author, comment.body) == ("ana", "Me, too")
     assert comment.edited_at is not None
+
+
+def test_a_purged_issue_is_dropped_and_what_waits_for_it_put_aside(device: MakeDevice) -> None:
+    ana = device("ana")
+    ana.create(ISSUE, "Search is slow")
+    ana.settle()
+    number = ana.edit(ISSUE, Changes(title="Search is slow!")) or 0
+    applied = ana.take([PurgedCame(ISSUE)])
+    assert applied.settled == (Nacked(number, "purged", "the issue was deleted for good"),)
+    assert applied.rebuilt == {ISSUE}
+    assert ana.store.pending() == 0
+    with pytest.raises(IssueNotFound):
+        ana.store.read(ISSUE)
+
+
+def test_an_edit_that_is_nacked_as_purged_takes_the_issue_along(device: MakeDevice) -> None:
+    ana = device("ana")
+    ana.create(ISSUE, "Search is slow")
+    ana.settle()
+    first, second = (ana.edit(ISSUE, Changes(title=title)) or 0 for title in ("one", "two"))
+    applied = ana.take([Nacked(first, "purged", "")])
+    assert [(each.entry_id, each.code) for each in applied.settled if isinstance(each, Nacked)] == [
+        (first, "purged"),
+        (second, "purged"),
+    ]
+    with pytest.raises(IssueNotFound):
+        ana.store.read(ISSUE)
 
 
 def test_a_refused_edit_is_taken_out_and_what_rests_on_it_too(device: MakeDevice, log: Log) -> None:

@@ -27,7 +27,7 @@ from crdt.native import (
     Welcome,
 )
 from crdt.native_codec import decode_server, encode
-from crdt.native_entries import Entry, read_entries
+from crdt.native_entries import TOMBSTONE, Entry, read_entries
 from server.websocket import Door, Handshake, Peer
 from tests.server.house import Wire
 
@@ -204,4 +204,7 @@ class NativeClient:
         self.entries += entries
         if self.mode == "updates":
             for entry in entries:
-                self.doc(entry.issue).apply_update(entry.payload)
+                if entry.kind == TOMBSTONE:
+                    self.docs.pop(entry.issue, None)
+                else:
+                    self.doc(entry.issue).apply_update(entry.payload)

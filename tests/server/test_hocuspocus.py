@@ -108,7 +108,7 @@ class World:
         self.store = MemoryStore(fault=self._fault)
         self.metrics = Metrics()
         self.appender = Appender(self.store)
-        relay = LogRelay(self.store, RelayLimits(), self.metrics)
+        relay = self.relay = LogRelay(self.store, RelayLimits(), self.metrics)
         clock = SystemClock()
         services = HubServices(self.store, self.appender, NoEngine(), relay, clock, self.metrics)
         self.hub = Hub(services, HubLimits())

@@ -229,10 +229,13 @@ class TestPlans:
 
     async def test_appends_with_many_workspaces(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
         await connection.execute(
-            "INSERT INTO workspaces (slug, name) SELECT n, n FROM generate_series(1, 5000) AS n; ANALYZE workspaces"
+            "INSERT INTO workspaces (slug, name) SELECT n, n FROM generate_series(1, 5000) AS n; ANALYZE workspaces;"
+            "INSERT INTO tombstones SELECT n % 50, gen_random_uuid(), n, now(), 'system', '{}'"
+            " FROM generate_series(1, 5000) AS n; ANALYZE tombstones"
         )
         plan = await self.plan(connection, deltas.APPEND, *deltas.append_arguments([new_delta(1)] * 10))
-        assert plan.count("Index Scan using workspaces_pkey") == 2, plan
+        assert plan.count("Index Scan using workspaces_pkey") == 3, plan
+        assert "Index Scan using tombstones_pkey" in plan, plan
         assert "Seq Scan" not in plan, plan
 
     async def test_work_for_the_compactor(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:

@@ -13,6 +13,7 @@ from typing import assert_never
 import structlog
 
 from crdt.errors import FORBIDDEN, Refused
+from crdt.native import PURGED
 from crdt.sync import SyncStep1, SyncStep2, Update
 from crdt.update import EMPTY_STATE_VECTOR
 from server import close_codes
@@ -31,7 +32,7 @@ from server.permissions import Identity, at_least, may_comment
 from server.room import Room
 from server.session import Outcome, Rejected, Session, Stored
 from storage.backoff import Backoff
-from storage.errors import StoreError
+from storage.errors import Purged, StoreError
 
 log = structlog.get_logger()
 
@@ -226,6 +227,9 @@ class Channel:
             await asyncio.sleep(delay)
             try:
                 await self._join()
+            except Purged:
+                self._bury()
+                return
             except StoreError as error:
                 self._log.warning("join failed", reason=str(error))
             except Exception as error:  # noqa: BLE001 -- the top of a task: one document's defect ends no other
@@ -295,11 +299,18 @@ class Channel:
         is_slow = self._session is not None and self._session.behind is not None and self._socket.is_full
         if code == close_codes.RESTART or is_slow:
             self._socket.close(code, reason)
+        elif code == close_codes.GONE:
+            self._bury()
         elif close_codes.is_final(code):
             self._shut(reason, is_denial=False)
         else:
             self._close_room()
             self._open(self._reopening.next_seconds())
+
+    def _bury(self) -> None:
+        """The issue was purged: whatever the client has of it is refused, and no token helps."""
+        self._tell_refusal(PURGED)
+        self._shut(PURGED)
 
     # What it says.
 
@@ -367,12 +378,15 @@ class Channel:
         """Providers ignore the status of a refusal, so applications are told in a message of theirs, once a reason.
         A viewer may stay and read. For everybody else the document ends: whatever they write next rests on what was
         refused, and only a copy that is opened anew is rid of it."""
-        self.send(hocuspocus.REFUSED)
-        if refused.reason not in self._reasons_told:
-            self._reasons_told.add(refused.reason)
-            self.send(hocuspocus.stateless(f'{{"refused":"{refused.reason}"}}'))
+        self._tell_refusal(refused.reason)
         if refused.reason != FORBIDDEN or session.may_comment:
             session.refuse(refused)
+
+    def _tell_refusal(self, reason: str) -> None:
+        self.send(hocuspocus.REFUSED)
+        if reason not in self._reasons_told:
+            self._reasons_told.add(reason)
+            self.send(hocuspocus.stateless(f'{{"refused":"{reason}"}}'))
 
     def _drop(self, ticket: Ticket | None) -> None:
         if ticket is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from crdt.errors import FORBIDDEN, MALFORMED, TOO_LARGE
-from crdt.native import INTERNAL, NOT_FOUND, RETRY, Closed, Frame, PushEntry
+from crdt.native import INTERNAL, NOT_FOUND, PURGED, RETRY, Closed, Frame, PushEntry
 from server import close_codes
 from server.doors.native.channel import Channel, ChannelGround
 from server.doors.native.ground import NativeGround
@@ -110,7 +110,11 @@ class Issues:
 
     def _ended(self, channel: Channel, code: int, reason: str) -> None:
         self._left(channel)
-        self._pushes.lose(channel.unanswered, reason)
+        if code == close_codes.GONE:
+            for entry in channel.unanswered:
+                self._pushes.refuse(entry, PURGED, "the issue was deleted for good")
+        else:
+            self._pushes.lose(channel.unanswered, reason)
         if channel.is_open:
             self._send(Closed(channel.issue, _code_of(code), reason))
 
@@ -129,6 +133,8 @@ def _code_of(close_code: int) -> str:
             return NOT_FOUND
         case close_codes.NOT_ALLOWED:
             return FORBIDDEN
+        case close_codes.GONE:
+            return PURGED
         case close_codes.TOO_MUCH:
             return TOO_LARGE
         case close_codes.BAD_REQUEST:

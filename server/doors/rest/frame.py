@@ -21,6 +21,7 @@ from server.doors.rest.problems import (
     FORBIDDEN,
     INTERNAL,
     PROBLEM_TYPE,
+    PURGED,
     SOON,
     UNAUTHORIZED,
     UNAVAILABLE,
@@ -28,7 +29,7 @@ from server.doors.rest.problems import (
     Problem,
 )
 from server.permissions import Identity
-from storage.errors import StoreError
+from storage.errors import Purged, StoreError
 from storage.store import Store, Workspace
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -63,6 +64,8 @@ class Frame:
             return response_of(await self._answer(served, request, request_id))
         except Problem as problem:
             return problem_response(problem, request_id)
+        except Purged:
+            return problem_response(Problem(PURGED), request_id)
         except (StoreError, TimeoutError, IdentityUnavailable) as error:
             log.warning("request not answered", reason=str(error) or "no answer in time")
             return problem_response(Problem(UNAVAILABLE, "try again later", headers=SOON), request_id)

@@ -20,6 +20,7 @@ from server.doors.rest.problems import (
     EXISTS,
     FORBIDDEN,
     INVALID,
+    PURGED,
     SOON,
     UNAVAILABLE,
     UNKNOWN_ISSUE,
@@ -28,12 +29,13 @@ from server.doors.rest.problems import (
     ProblemType,
 )
 from server.permissions import may_edit
-from server.record_errors import Exists, Forbidden, Invalid, NotThere, RecordError, Unavailable, Unwritable
+from server.record_errors import Exists, Forbidden, Gone, Invalid, NotThere, RecordError, Unavailable, Unwritable
 from server.records import Records
 from server.records import Written as Committed
 
 _PROBLEMS: Final[Mapping[type[RecordError], ProblemType]] = {
     NotThere: UNKNOWN_ISSUE,
+    Gone: PURGED,
     Exists: EXISTS,
     Forbidden: FORBIDDEN,
     Invalid: INVALID,
@@ -56,7 +58,7 @@ CREATE: Final = Operation(
         HTTPStatus.CREATED: Answer("It is committed.", Written, headers=(LOCATION,)),
         HTTPStatus.OK: Answer("It was there, and began with the same content.", Written, headers=(LOCATION,)),
     },
-    problems=(EXISTS, UNWRITABLE),
+    problems=(EXISTS, PURGED, UNWRITABLE),
     headers=(DEVICE,),
 )
 PATCH: Final = Operation(

@@ -16,11 +16,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.doors.rest.headers import DEVICE, Header
-from server.doors.rest.paths import InWorkspace, Place
+from server.doors.rest.paths import InWorkspace, OfIssue, Place
 from server.doors.rest.problems import (
     FORBIDDEN,
     INTERNAL,
     INVALID,
+    PURGED,
     TOO_LARGE,
     UNAUTHORIZED,
     UNAVAILABLE,
@@ -153,6 +154,8 @@ class Operation(Generic[PLACE, QUERY, BODY]):
     def every_problem(self) -> tuple[ProblemType, ...]:
         """Whatever it may answer beside `answers`."""
         found = [*self.problems, *self.place.UNKNOWN.values(), INVALID, INTERNAL, UNAVAILABLE]
+        if issubclass(self.place, OfIssue):
+            found.append(PURGED)
         if self.needs is not None:
             found += [UNAUTHORIZED, FORBIDDEN]
         if self.takes_body or self.uploads:

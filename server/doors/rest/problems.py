@@ -123,6 +123,13 @@ UNKNOWN_ISSUE: Final = ProblemType(
     "Nobody has written this issue, or its id is not a UUID. Deleted issues are there still.",
     "Check the id. What was just written may not be projected yet: name its `min_seq`.",
 )
+PURGED: Final = ProblemType(
+    "purged",
+    HTTPStatus.GONE,
+    "The issue is gone",
+    "The issue was deleted for good, some time after it was marked as deleted. Its id is not used again.",
+    "Forget it. What it said belongs into a new issue.",
+)
 METHOD_NOT_ALLOWED: Final = ProblemType(
     "method-not-allowed",
     HTTPStatus.METHOD_NOT_ALLOWED,

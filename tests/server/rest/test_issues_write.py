@@ -27,6 +27,7 @@ from storage.postgres import PostgresStore
 from tests.server.house import House, Peer, house
 from tests.server.rest.asking import ask, verify
 from tests.simulation.time import VirtualClock
+from tests.storage.compacting import project
 
 ISSUES = "/v1/workspaces/main/issues"
 ID = UUID(int=5)
@@ -135,3 +136,16 @@ async def test_the_device_that_wrote_is_in_the_log(api: Api) -> None:
     [delta] = (await api.home.store.load(api.home.workspace.id, ID)).tail
     assert (delta.actor_id, delta.device_id) == ("ana", "script")
     assert (await api("POST", "", {"title": "t"}, x_device_id="d" * 201))[0] == 422
+
+
+async def test_an_issue_that_was_purged_is_gone_for_readers_and_writers(api: Api) -> None:
+    await api("POST", "", {"id": str(ID), "title": "secret"})
+    await api("DELETE", f"/{ID}")
+    await project(api.home.store)
+    workspace = api.home.workspace.id
+    await api.home.store.purge(workspace, ID, by="system", at=VirtualClock().now())
+    await api.home.relay.catch_up(workspace)
+    for method, body in [("GET", None), ("PATCH", {"status": "done"}), ("DELETE", None)]:
+        status, problem, _ = await api(method, f"/{ID}", body)
+        assert (status, problem["type"]) == (410, "urn:syncline:problem:purged")
+    assert (await api("POST", "", {"id": str(ID), "title": "again"}))[0] == 410
