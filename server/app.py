@@ -16,6 +16,7 @@ from starlette.routing import Route
 from server import auth, bounds
 from server.clock import SystemClock
 from server.config import Settings
+from server.doorman import Doorman
 from server.doors import changes
 from server.doors.changes import Changes, ChangesLimits, ChangesServices
 from server.doors.http import NotReady, http_app
@@ -36,6 +37,7 @@ from server.records import Records, RecordServices
 from server.relay import LogRelay
 from server.stopping import Stop
 from server.supervisor import Supervisor
+from server.visits import Visits
 from server.websocket.asgi import AsgiEndpoint
 from server.websocket.picows import PicowsEndpoint
 from storage.appender import Appender, CommitStats
@@ -72,7 +74,7 @@ async def serve(settings: Settings, announce: Callable[[Ready], None]) -> None:
         with bind(settings.host, settings.port) as bound:
             async with open_store(settings, serving=True) as opened:
                 await opened.store.create_workspace(MAIN_WORKSPACE, "Main")
-                node = Node(settings, opened, auth.key_of(settings))
+                node = Node(settings, opened, auth.keys_of(settings))
                 await node.run(bound, stop, announce)
     except asyncio.CancelledError:
         if not stop.asked.is_set():
@@ -93,11 +95,13 @@ def _allow_open_files(wanted: int) -> None:
 class Node:
     """The parts of one server process over an open store. Made inside the running loop."""
 
-    def __init__(self, settings: Settings, opened: Opened, key: str) -> None:
+    def __init__(self, settings: Settings, opened: Opened, keys: auth.Keys) -> None:
         self._settings = settings
         self._opened = opened
-        self._key = key
+        self._keys = keys
         self._clock = SystemClock()
+        self._doorman = Doorman(keys, self._clock, timedelta(seconds=settings.clock_skew_seconds))
+        self._visits = Visits(self._doorman.verify, self._clock)
         self._metrics = Metrics()
         self._observe = Observation(self._metrics)
         self._is_stopping = False
@@ -205,7 +209,7 @@ class Node:
         await self._engine.close()
 
     def _make_entrance(self, tasks: asyncio.TaskGroup) -> Entrance:
-        services = YjsServices(self._hub, self._opened.store, self._verify, self._clock, self._metrics)
+        services = YjsServices(self._hub, self._opened.store, self._visits, self._clock, self._metrics)
         return Entrance(services, self._feeds, self._settings, tasks)
 
     def _listener(self, bound: socket.socket, entrance: Entrance) -> Listener:
@@ -220,8 +224,8 @@ class Node:
         )
 
     def _routes(self) -> list[Route]:
-        feed = Changes(ChangesServices(self._opened.store, self._feeds, self._verify), ChangesLimits())
-        frame = Frame(self._opened.store, self._verify)
+        feed = Changes(ChangesServices(self._opened.store, self._feeds, self._doorman.verify), ChangesLimits())
+        frame = Frame(self._opened.store, self._doorman.verify)
         records = Records(RecordServices(self._hub, self._engine, self._clock))
         served = operations_of(ApiServices(self._opened.issues, records))
         return [Route(changes.PATH, feed.answer), *routes_of(frame, served)]
@@ -243,9 +247,6 @@ class Node:
         self._projector.wake()
         self._feeds.wake(workspace_ids)
 
-    async def _verify(self, token: str, workspace: str | None) -> Identity:
-        return auth.for_workspace(auth.verify(token, self._key, self._clock.now()), workspace)
-
     async def _check_ready(self) -> None:
         """Raises `NotReady` or `StoreError` while edits should go elsewhere."""
         if self._is_stopping:
@@ -264,7 +265,7 @@ class Node:
         host, port = bound.getsockname()[:2]
         now = self._clock.now()
         you = Identity("you", MAIN_WORKSPACE, Role.ADMIN, expires_at=now + timedelta(days=READY_TOKEN_DAYS))
-        return Ready(host, port, MAIN_WORKSPACE, auth.issue(self._key, you, now), self._opened.dsn)
+        return Ready(host, port, MAIN_WORKSPACE, auth.issue(self._keys, you, now), self._opened.dsn)
 
 
 def _spare_the_collector() -> None:

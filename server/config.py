@@ -55,9 +55,18 @@ class Settings(BaseModel):
     max_database_connections: int = _setting(
         8, "connections this node opens to Postgres, besides the one that appends", ge=3
     )
-    token_key: SecretStr | None = _setting(
-        None, "key that signs tokens, 32 characters or more; default: made once in the data directory", min_length=32
+    token_keys: Path | None = _setting(
+        None, "directory with the Ed25519 keys that sign tokens; default: keys in the data directory, made once"
     )
+    token_key: SecretStr | None = _setting(
+        None,
+        "a secret of 32 characters or more that signs tokens (HS256), shared with whoever issues them",
+        min_length=32,
+    )
+    max_token_days: float = _setting(
+        366.0, "longest life of a token; for so long an older key is honoured", gt=0, le=3650
+    )
+    clock_skew_seconds: float = _setting(10.0, "how far the clocks of those who issue tokens may differ", ge=0, le=300)
 
     websocket: Literal["picows", "asgi"] = _setting(
         "picows", "what carries WebSocket frames; asgi is the slow fallback"

@@ -20,7 +20,7 @@ class Entrance:
         self._yjs = yjs.YjsDoor(services, bounds.of_door(settings), tasks)
         self._hocuspocus = hocuspocus.HocuspocusDoor(services, bounds.of_hocuspocus(settings), tasks)
         s = services
-        native = NativeServices(s.hub, s.store, feeds, s.verify, s.clock, s.metrics)
+        native = NativeServices(s.hub, s.store, feeds, s.visits, s.clock, s.metrics)
         self._native = NativeDoor(native, bounds.of_native(settings), tasks)
 
     def route(self, handshake: Handshake) -> Door | None:

@@ -35,7 +35,8 @@ _RANKS: Final = {
 class Identity:
     """The user behind a session, as a verified token says. `expires_at` is UTC; None: does not expire.
 
-    `acting_for`: the user an agent works for · `token_id`: the token's `jti`, by which it is revoked.
+    `acting_for`: the user an agent works for · `token_id`, `login_id`: of the token and of the login it came from, by
+    which it is revoked.
     """
 
     user_id: str
@@ -45,6 +46,7 @@ class Identity:
     expires_at: datetime | None = None
     acting_for: str | None = None
     token_id: str | None = None
+    login_id: str | None = None
 
 
 def at_least(role: Role, wanted: Role) -> bool:

@@ -83,7 +83,7 @@ def token(
     settings = config.load({"data_dir": _text(data_dir), "token_key": token_key}, os.environ)
     now = datetime.now(UTC)
     identity = Identity(user, workspace, role, expires_at=now + timedelta(days=days))
-    print(auth.issue(auth.key_of(settings), identity, now))
+    print(auth.issue(auth.keys_of(settings), identity, now))
 
 
 def print_database_url(data_dir: DataDir = None) -> None:

@@ -18,6 +18,7 @@ from crdt.encoding import MAX_SAFE_INTEGER
 from crdt.native import FLOOR, ROWS, UPDATES, ReloadPoint
 from crdt.native_entries import ROW, SNAPSHOT, TOMBSTONE, Entry, read_row
 from server.auth import IdentityUnavailable, NotAllowed, TokenRefused, Verify
+from server.doors.credentials import presented_by
 from server.doors.http import problem
 from server.doors.rest.problems import PROBLEM_TYPE
 from server.feed import Feed
@@ -91,9 +92,8 @@ class Changes:
     async def answer(self, request: Request) -> Response:
         """A page of the feed, or a problem document."""
         slug = request.path_params["workspace"]
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
         try:
-            await self._services.verify(token.strip() if scheme.lower() == "bearer" else "", slug)
+            await self._services.verify(presented_by(request), slug)
             query = _Query.of(request, self._limits)
         except TokenRefused as refused:
             return problem(HTTPStatus.UNAUTHORIZED, str(refused), {"WWW-Authenticate": "Bearer"})

@@ -17,15 +17,17 @@ import structlog
 from crdt.errors import Refused
 from crdt.sync import SyncStep1, SyncStep2, Update
 from server import close_codes
-from server.auth import IdentityUnavailable, NotAllowed, TokenRefused, Verify
+from server.auth import IdentityUnavailable, NotAllowed, TokenRefused
 from server.clock import Clock
 from server.dialects import y_websocket
 from server.dialects.y_websocket import AwarenessUpdate, Event, QueryAwareness
-from server.doors.credentials import presented_token
+from server.doors.credentials import presented
 from server.hub import Hub
 from server.metrics import Metrics
+from server.permissions import Identity
 from server.room import Room
 from server.session import Dialect, Session
+from server.visits import Guest, Visit, Visits
 from server.websocket import Connection, Handshake, Peer
 from storage.errors import StoreError
 from storage.store import Store, Workspace
@@ -70,7 +72,7 @@ class YjsServices:
 
     hub: Hub
     store: Store
-    verify: Verify
+    visits: Visits
     clock: Clock
     metrics: Metrics
 
@@ -137,6 +139,7 @@ class YjsPeer:
         self._address = address
         self._handshake = handshake
         self._connection = connection
+        self._visit: Visit | None = None
         self._session: Session | None = None  # of somebody who is known
         self._room: Room | None = None
         self._is_gone = False
@@ -184,6 +187,8 @@ class YjsPeer:
         for timer in (self._keep_alive_timer, self._expiry_timer):
             if timer is not None:
                 timer.cancel()
+        if self._visit is not None:
+            self._visit.leave()
         if self._session is not None:
             self._session.is_closed = True
             if self._room is not None:
@@ -191,20 +196,34 @@ class YjsPeer:
 
     async def _join(self) -> None:
         services = self._door.services
-        identity = await services.verify(presented_token(self._handshake), self._address.workspace)
+        guest = Guest("yjs", self._changed, self._revoked)
+        visit = self._visit = await services.visits.enter(presented(self._handshake), self._address.workspace, guest)
+        if self._is_gone:
+            visit.leave()
         workspace = await self._door.workspace(self._address.workspace)
         if workspace is None:
             self._close(close_codes.NOT_FOUND, "unknown workspace")
             return
-        session = self._session = Session(identity, self._connection, DIALECT, self._handshake.client)
+        session = self._session = Session(visit.identity, self._connection, DIALECT, self._handshake.client)
         room = await services.hub.join(workspace, self._address.issue_id, session)
         if self._is_gone:
             services.hub.leave(room, session)
         else:
             self._enter(room, session)
 
+    def _changed(self, identity: Identity) -> None:
+        """What the user may from now on."""
+        if self._session is not None:
+            self._session.renew(identity)
+
+    def _revoked(self, reason: str) -> None:
+        """Nothing more is taken in."""
+        if self._session is not None:
+            self._session.is_dismissed = True
+        self._turn_away(close_codes.UNAUTHORIZED, reason)
+
     def _turn_away(self, code: int, reason: str) -> None:
-        log.info("turned away", reason=reason, client=self._handshake.client)
+        log.info("token refused", reason=reason, client=self._handshake.client)
         self._door.services.metrics.refusals.labels(f"close_{code}").inc()
         self._close(code, reason)
 

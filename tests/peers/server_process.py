@@ -169,7 +169,7 @@ class ServerProcess:
         """A signed token for one workspace."""
         now = datetime.now(UTC)
         identity = Identity(user, workspace, role, expires_at=now + lasting)
-        return auth.issue(auth.key_of(self._settings()), identity, now)
+        return auth.issue(auth.keys_of(self._settings()), identity, now)
 
     def address(self, token: str, issue: UUID, port: int | None = None) -> Address:
         """Where the bearer of `token` edits `issue`; `port` for a detour."""

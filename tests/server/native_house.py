@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from server.auth import IdentityUnavailable, TokenRefused, for_workspace
+from server.auth import Credentials
 from server.doors.native.door import NativeDoor
 from server.doors.native.ground import NativeServices
 from server.doors.native.limits import NativeLimits
 from server.feed import FeedLimits
 from server.feeds import Feeds
 from server.limits import HubLimits
-from server.permissions import Identity, Role
+from server.permissions import Identity
+from server.visits import Visits
 from storage.appender import CommitStats
 from storage.memory import MemoryStore
 from storage.store import Store
+from tests.server.bearers import identity_of
 from tests.server.house import House, start_house
 from tests.server.native_client import NativeClient
 from tests.simulation.time import VirtualClock
@@ -38,15 +40,11 @@ class NativeHouse:
         return NativeClient(lambda: self.door, user, number, mode)
 
 
-async def verify(token: str, slug: str | None) -> Identity:
-    """`ana`, `ana:viewer`, `ana:member:ghosts` for another workspace; `brief` lasts a minute."""
-    user, role, workspace = [*token.split(":"), *("member", "main")[token.count(":") :]]
-    if user in ("", "nobody"):
-        raise TokenRefused("no")
-    if user == "away":
-        raise IdentityUnavailable("nobody knows")
-    expires_at = VirtualClock().now() + timedelta(minutes=1) if user == "brief" else None
-    return for_workspace(Identity(user, workspace, Role(role), expires_at=expires_at), slug)
+async def verify(credentials: Credentials, workspace: str | None) -> Identity:
+    """See `identity_of`; `brief` lasts a minute."""
+    is_brief = credentials.token == "brief"
+    expires_at = VirtualClock().now() + timedelta(minutes=1) if is_brief else None
+    return replace(identity_of(credentials.token, workspace, expires_at), device_id=credentials.device_id)
 
 
 @asynccontextmanager
@@ -66,7 +64,8 @@ async def native_house(
     house = await start_house(store or MemoryStore(), hub_limits, on_commit=committed)
     feeds = Feeds(house.store, feed_limits or FeedLimits(), house.metrics)
     async with asyncio.TaskGroup() as tasks:
-        services = NativeServices(house.hub, house.store, feeds, verify, VirtualClock(), house.metrics)
+        visits = Visits(verify, VirtualClock())
+        services = NativeServices(house.hub, house.store, feeds, visits, VirtualClock(), house.metrics)
         door = NativeDoor(services, limits or NativeLimits(), tasks)
         try:
             yield NativeHouse(house, feeds, door, batches)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from server import auth
+from server import auth, config
 from server.config import Settings, flag_name
 from server.permissions import Role
 from server.program import application
@@ -36,15 +36,15 @@ def test_token_prints_a_token_signed_with_the_data_directorys_key(tmp_path: Path
     done = syncline("token", "--user", "ana", "--role", "viewer", "--days", "2", "--data-dir", str(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")
     now = datetime.now(UTC)
-    identity = auth.verify(done.stdout.strip(), auth.load_or_create_key(tmp_path), now)
-    assert (identity.user_id, identity.workspace, identity.role) == ("ana", "main", Role.VIEWER)
-    assert identity.expires_at is not None
-    assert timedelta(days=1.9) < identity.expires_at - now <= timedelta(days=2)
+    keys = auth.keys_of(config.load({"data_dir": str(tmp_path)}, {}))
+    token = auth.read(done.stdout.strip(), keys, now)
+    assert (token.user_id, token.workspace, token.role) == ("ana", "main", Role.VIEWER)
+    assert timedelta(days=1.9) < token.expires_at - now <= timedelta(days=2)
 
 
 def test_a_given_key_leaves_no_file(tmp_path: Path) -> None:
     done = syncline("token", "--user", "ana", SYNCLINE_TOKEN_KEY="k" * 32, SYNCLINE_DATA_DIR=str(tmp_path))
-    auth.verify(done.stdout.strip(), "k" * 32, datetime.now(UTC))
+    auth.read(done.stdout.strip(), auth.Keys(None, "k" * 32, 366), datetime.now(UTC))
     assert list(tmp_path.iterdir()) == []
 
 

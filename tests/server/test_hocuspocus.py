@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from crdt.encoding import write_string
 from crdt.update import EMPTY_STATE_VECTOR, EMPTY_UPDATE, merge
 from server import close_codes
-from server.auth import IdentityUnavailable, TokenRefused, for_workspace
+from server.auth import Credentials, TokenRefused
 from server.clock import SystemClock
 from server.dialects import hocuspocus, y_websocket
 from server.doors.hocuspocus import HocuspocusDoor, HocuspocusLimits
@@ -25,12 +25,14 @@ from server.doors.yjs import DoorLimits, YjsDoor, YjsServices
 from server.hub import Hub, HubServices
 from server.limits import HubLimits, RelayLimits
 from server.metrics import Metrics
-from server.permissions import Identity, Role
+from server.permissions import Identity
 from server.relay import LogRelay
+from server.visits import Visits
 from server.websocket import Handshake, Peer
 from storage.appender import Appender
 from storage.errors import StoreUnavailable
 from storage.memory import MemoryStore, Moment
+from tests.server.bearers import identity_of
 from tests.server.fake_socket import FakeConnection, NoEngine
 
 ISSUES = [f"main/{UUID(int=number)}" for number in range(1, 4)]
@@ -104,6 +106,7 @@ class World:
         self.hold: dict[str, asyncio.Event] = {}
         self.is_held = asyncio.Event()
         self.broken: set[str] = set()
+        self.revoked: set[str] = set()
         self.expiries: dict[str, datetime] = {}
         self.store = MemoryStore(fault=self._fault)
         self.metrics = Metrics()
@@ -112,18 +115,17 @@ class World:
         clock = SystemClock()
         services = HubServices(self.store, self.appender, NoEngine(), relay, clock, self.metrics)
         self.hub = Hub(services, HubLimits())
-        doors = YjsServices(self.hub, self.store, self.verify, clock, self.metrics)
+        self.visits = Visits(self.verify, clock)
+        doors = YjsServices(self.hub, self.store, self.visits, clock, self.metrics)
         self.door = HocuspocusDoor(doors, limits, tasks)
         self.yjs = YjsDoor(doors, DoorLimits(), tasks)
 
-    async def verify(self, token: str, slug: str | None) -> Identity:
+    async def verify(self, credentials: Credentials, workspace: str | None) -> Identity:
+        token = credentials.token
         expires_at = self.expiries.get(token)
-        if token in ("", "bad") or (expires_at is not None and expires_at <= datetime.now(UTC)):
+        if token == "bad" or token in self.revoked or (expires_at is not None and expires_at <= datetime.now(UTC)):
             raise TokenRefused("no good")
-        if token == "away":
-            raise IdentityUnavailable("nobody knows")
-        user, role, workspace, *_ = [*token.split(":"), *("member", "main")[token.count(":") :]]
-        return for_workspace(Identity(user, workspace, Role(role), expires_at=expires_at), slug)
+        return identity_of(token, workspace, expires_at)
 
     def ends(self, token: str, *, seconds: float) -> None:
         """From now on a token has an end."""
@@ -485,15 +487,27 @@ async def test_the_same_token_again_is_no_reason_to_ask_in_a_circle() -> None:
 async def test_who_is_revoked_is_out_at_once_and_nobody_else() -> None:
     async with world() as node:
         ana, ben = await node.entered("ana", "4.8.0"), await node.entered("ben")
-        assert node.door.revoke(lambda identity: identity.user_id == "ana", "revoked") == 1
+        node.revoked.add("ana")
+        assert await node.visits.ask_again({"ana", "ben"}) == set()
         ana.say(y_websocket.update(setting()))
-        await ana.hears(hocuspocus.denied("revoked"), hocuspocus.close("revoked"))
+        await ana.hears(hocuspocus.denied("no good"), hocuspocus.close("no good"))
+        assert await ana.close_code() == close_codes.UNAUTHORIZED
         ben.say(y_websocket.update(setting(1002)))
         await ben.hears(hocuspocus.STORED)
-        assert ana.connection.frames.empty()
         assert await node.head() == 1
-        ana.say(auth("ana", "4.8.0"))
-        await ana.hears(READ_WRITE, y_websocket.sync_step1(bytes.fromhex("01ea0701")))
+        assert [visit.identity.user_id for visit in node.visits.all()] == ["ben"]
+
+
+async def test_one_users_end_leaves_the_others_of_a_shared_socket() -> None:
+    async with world() as node:
+        client = await node.entered("ana")
+        await client.enter("ben", to=OTHER)
+        node.revoked.add("ana")
+        await node.visits.ask_again({"ana"})
+        await client.hears(hocuspocus.denied("no good"))
+        client.say(y_websocket.update(setting()), to=OTHER)
+        await client.hears(hocuspocus.STORED, to=OTHER)
+        assert not client.connection.closing.done()
 
 
 async def test_another_user_on_the_same_address_is_another_session() -> None:

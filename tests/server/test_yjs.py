@@ -14,7 +14,7 @@ import pytest
 from crdt import update as updates
 from crdt.sync import SyncStep1, SyncStep2, Update
 from server import close_codes
-from server.auth import IdentityUnavailable, TokenRefused, for_workspace
+from server.auth import Credentials
 from server.clock import SystemClock
 from server.dialects import y_websocket
 from server.dialects.y_websocket import AwarenessUpdate, Event
@@ -22,12 +22,14 @@ from server.doors.yjs import Address, DoorLimits, YjsDoor, YjsServices
 from server.hub import Hub, HubServices
 from server.limits import HubLimits, RelayLimits
 from server.metrics import Metrics
-from server.permissions import Identity, Role
+from server.permissions import Identity
 from server.relay import LogRelay
+from server.visits import Visits
 from server.websocket import Handshake, Peer
 from storage.appender import Appender
 from storage.errors import StoreUnavailable
 from storage.memory import MemoryStore, Moment
+from tests.server.bearers import identity_of
 from tests.server.fake_socket import FakeConnection, NoEngine
 
 ISSUE = UUID("6c1f5a55-5b0a-4d0e-8f5e-2f1f3a1d0b11")
@@ -57,15 +59,11 @@ class Client:
             return await self.connection.closing
 
 
-async def verify(token: str, slug: str | None) -> Identity:
-    """`ana`, or `ana:viewer`, or `ana:member:ghosts` for another workspace."""
-    user, role, workspace = [*token.split(":"), *("member", "main")[token.count(":") :]]
-    if user in ("", "nobody"):
-        raise TokenRefused("no")
-    if user == "away":
-        raise IdentityUnavailable("nobody knows")
-    expires_at = datetime.now(UTC) + timedelta(milliseconds=20) if user == "brief" else None
-    return for_workspace(Identity(user, workspace, Role(role), expires_at=expires_at), slug)
+async def verify(credentials: Credentials, workspace: str | None) -> Identity:
+    """See `identity_of`; `brief` lasts a moment."""
+    is_brief = credentials.token == "brief"
+    expires_at = datetime.now(UTC) + timedelta(milliseconds=20) if is_brief else None
+    return identity_of(credentials.token, workspace, expires_at)
 
 
 class World:
@@ -81,7 +79,8 @@ class World:
         clock = SystemClock()
         services = HubServices(self.store, self.appender, NoEngine(), relay, clock, self.metrics)
         self.hub = Hub(services, HubLimits())
-        self.door = YjsDoor(YjsServices(self.hub, self.store, verify, clock, self.metrics), limits, tasks)
+        self.visits = Visits(verify, clock)
+        self.door = YjsDoor(YjsServices(self.hub, self.store, self.visits, clock, self.metrics), limits, tasks)
 
     async def _fault(self, moment: Moment, operation: str) -> None:
         if operation in self.hold and moment == "before":

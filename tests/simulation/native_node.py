@@ -16,7 +16,7 @@ import pytest
 from crdt import native
 from crdt.native_codec import decode_client, decode_server
 from crdt.native_entries import read_entries
-from server.auth import TokenRefused
+from server.auth import Credentials, TokenRefused
 from server.doors.native.door import NativeDoor
 from server.doors.native.ground import NativeServices
 from server.doors.native.limits import NativeLimits
@@ -28,6 +28,7 @@ from server.limits import HubLimits, RelayLimits
 from server.metrics import Metrics
 from server.permissions import Identity, Role
 from server.relay import LogRelay
+from server.visits import Visits
 from server.websocket import Handshake, Peer
 from storage.appender import Appender, CommitStats
 from storage.backoff import Backoff
@@ -239,7 +240,9 @@ class NativeNode:
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
-            services = NativeServices(self._hub, self._store, self._feeds, _verify, self._clock, self.metrics)
+            services = NativeServices(
+                self._hub, self._store, self._feeds, Visits(_verify, self._clock), self._clock, self.metrics
+            )
             self.door = NativeDoor(services, DOOR, tasks)
             for part in (self._appender, self._relay, self._hub, self._compactor, self._projector):
                 tasks.create_task(part.run())
@@ -261,10 +264,10 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-async def _verify(token: str, _workspace: str | None) -> Identity:
+async def _verify(credentials: Credentials, _workspace: str | None) -> Identity:
     """Any token made by `tests.simulation.device.token_of`."""
     try:
-        claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+        claims = json.loads(base64.urlsafe_b64decode(credentials.token.split(".")[1] + "=="))
         return Identity(claims["sub"], "main", Role.MEMBER)
     except (ValueError, LookupError) as error:
         raise TokenRefused(str(error)) from error

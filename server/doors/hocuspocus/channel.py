@@ -17,10 +17,10 @@ from crdt.native import PURGED
 from crdt.sync import SyncStep1, SyncStep2, Update
 from crdt.update import EMPTY_STATE_VECTOR
 from server import close_codes
-from server.auth import IdentityUnavailable, NotAllowed, TokenRefused
 from server.dialects import hocuspocus, y_websocket
 from server.dialects.hocuspocus import Authenticate, Event, Leave, Stateless
 from server.dialects.y_websocket import AwarenessUpdate, QueryAwareness
+from server.doors.hocuspocus.admission import Admission, Verdicts
 from server.doors.hocuspocus.line import Line
 from server.doors.hocuspocus.socket import SharedSocket
 from server.doors.hocuspocus.surroundings import Surroundings
@@ -31,6 +31,7 @@ from server.doors.yjs import DIALECT, NOBODY, PREFIX, Address
 from server.permissions import Identity, at_least, may_comment
 from server.room import Room
 from server.session import Outcome, Rejected, Session, Stored
+from server.visits import Guest, Visit
 from storage.backoff import Backoff
 from storage.errors import Purged, StoreError
 
@@ -49,6 +50,10 @@ class Channel:
         self._around = around
         self._address = Address.of(PREFIX + hocuspocus.name_of(header))
         self._log = log.bind(session=socket.name, issue=str(self._address.issue_id) if self._address else None)
+        guest = Guest("hocuspocus", self._change, self._revoke)
+        verdicts = Verdicts(self._admitted, self._denied)
+        workspace = self._address.workspace if self._address else ""
+        self._admission = Admission(workspace, socket, around, guest, verdicts, self._log)
         self._tally = Tally()
         self._tokens = TokenWatch(around.services.clock, around.limits, self._request_token, self._expire)
         self._may_return = False
@@ -57,7 +62,6 @@ class Channel:
         self._question: bytes | None = None  # the state vector of a SyncStep1 that is not answered yet
         self._waiting = Waiting(socket)
         self._reasons_told: set[str] = set()
-        self._checking: asyncio.Task[None] | None = None
         self._opening: asyncio.Task[None] | None = None
         self._reopening = Backoff(around.limits.first_retry_seconds, around.limits.longest_retry_seconds)
         self._room: Room | None = None
@@ -107,61 +111,56 @@ class Channel:
 
     def leave(self) -> None:
         """The client is done with this document, or the socket is gone."""
-        self._stop_checking()
+        self._admission.stop()
         self._stop_opening()
         self._close_room()
         self._forget_waiting()
         self._forget_identity()
 
-    def revoke(self, reason: str) -> None:
-        """Take in nothing more until the client comes with a token that is good."""
+    # Who it is.
+
+    def _revoke(self, reason: str) -> None:
+        """Take in nothing more until the client comes with a token that is good; with its last document the socket
+        goes."""
         if self._session is not None:
             self._session.is_dismissed = True
         self._shut(reason)
+        if not self._socket.documents:
+            self._socket.close(close_codes.UNAUTHORIZED, reason)
 
-    # Who it is.
+    def _change(self, identity: Identity) -> None:
+        """The user's role is another one."""
+        if self.identity is not None:
+            self._renew(identity)
 
     def _authenticate(self, claim: Authenticate) -> None:
         socket = self._socket
         socket.provider = hocuspocus.provider_major(claim.version) or socket.provider
         socket.answers_requests |= self._tokens.heard()
         self.is_shut = False  # what follows the token waits until it is known to be good
-        self._stop_checking()
-        self._checking = self._around.spawn(self._check(claim.token))
+        if self._address is None:
+            self._shut("not an issue's address")
+        else:
+            self._admission.check(claim.token)
 
-    async def _check(self, token: str) -> None:
-        try:
-            identity = await self._verify(token)
-        except (TokenRefused, NotAllowed) as refused:
-            self._log.info("token refused", reason=str(refused))
-            self._shut(str(refused), may_return=self._may_return)
-            return
-        except (StoreError, IdentityUnavailable) as error:
-            # Denied is for good, and that is not what is known.
-            self._log.warning("token not checked", reason=str(error))
-            self._socket.close(close_codes.TRY_LATER, "try again later")
-            return
-        except Exception as error:  # noqa: BLE001 -- the top of a task
-            self._around.services.metrics.loop_failures.labels("hocuspocus token").inc()
-            self._log.exception("token not checked", reason=type(error).__name__)
-            self._socket.close(close_codes.INTERNAL_ERROR, "internal error")
-            return
+    def _admitted(self, visit: Visit) -> None:
+        identity = visit.identity
         if self.identity is not None and self.identity.user_id == identity.user_id:
             self._renew(identity)
+        elif self.identity is None and self._socket.documents >= self._around.limits.max_documents:
+            visit.leave()
+            self._denied("too many documents on one socket")
+            return
         else:
             self._stop_opening()
             self._close_room()
             self._forget_identity()
             self._admit(identity)
+        self._admission.visit = visit
         self._tokens.accepted(identity.expires_at)
 
-    async def _verify(self, token: str) -> Identity:
-        if self._address is None:
-            raise TokenRefused("not an issue's address")
-        identity = await self._around.services.verify(token, self._address.workspace)
-        if self.identity is None and self._socket.documents >= self._around.limits.max_documents:
-            raise TokenRefused("too many documents on one socket")
-        return identity
+    def _denied(self, reason: str) -> None:
+        self._shut(reason, may_return=self._may_return)
 
     def _admit(self, identity: Identity) -> None:
         self.identity = identity
@@ -199,7 +198,7 @@ class Channel:
         that talks on is asked for a token."""
         knows_close = self.identity is not None and self._was_open and self._socket.knows_close
         self._around.services.metrics.refusals.labels("denied").inc()
-        self._stop_checking()
+        self._admission.stop()
         self._stop_opening()
         self._close_room()
         self._forget_waiting()
@@ -211,6 +210,7 @@ class Channel:
             self.send(hocuspocus.close(reason))
 
     def _forget_identity(self) -> None:
+        self._admission.leave()
         if self.identity is not None:
             self.identity = None
             self._socket.documents -= 1
@@ -270,11 +270,6 @@ class Channel:
         self._answer(session, room)
         for update, ticket in self._waiting.take():
             self._hand_in(room, session, update, ticket)
-
-    def _stop_checking(self) -> None:
-        checking, self._checking = self._checking, None
-        if checking is not None and checking is not asyncio.current_task():
-            checking.cancel()
 
     def _stop_opening(self) -> None:
         opening, self._opening = self._opening, None

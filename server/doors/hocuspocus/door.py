@@ -4,7 +4,7 @@ authenticates."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Final
 
 import structlog
@@ -13,12 +13,12 @@ from crdt.errors import Refused
 from server import close_codes
 from server.dialects import hocuspocus, y_websocket
 from server.dialects.hocuspocus import Event, Leave, Pong
+from server.doors.credentials import presented
 from server.doors.hocuspocus.channel import Channel
 from server.doors.hocuspocus.limits import HocuspocusLimits
 from server.doors.hocuspocus.socket import SharedSocket
 from server.doors.hocuspocus.surroundings import Surroundings
 from server.doors.yjs import YjsServices
-from server.permissions import Identity
 from server.websocket import Connection, Handshake, Peer
 from storage.store import Workspace
 
@@ -40,22 +40,9 @@ class HocuspocusDoor:
 
     def __call__(self, handshake: Handshake, connection: Connection) -> Peer:
         """A `server.websocket.Door`."""
-        peer = HocuspocusPeer(self, SharedSocket(connection, handshake.client, self.limits))
+        peer = HocuspocusPeer(self, SharedSocket(connection, presented(handshake), self.limits))
         self.peers.add(peer)
         return peer
-
-    def revoke(self, concerns: Callable[[Identity], bool], reason: str) -> int:
-        """End every document whose identity `concerns` says; returns how many. Their clients may come back with a token
-        that is good."""
-        concerned = [
-            channel
-            for peer in self.peers
-            for channel in peer.channels
-            if channel.identity is not None and concerns(channel.identity)
-        ]
-        for channel in concerned:
-            channel.revoke(reason)
-        return len(concerned)
 
     def close(self) -> None:
         """Give up the issues that are being opened."""
@@ -88,11 +75,6 @@ class HocuspocusPeer:
         limits = door.limits
         self._authentication_timer = loop.call_later(limits.authentication_timeout, self._expect_authentication)
         self._keep_alive_timer = loop.call_later(limits.keep_alive_seconds, self._keep_alive)
-
-    @property
-    def channels(self) -> list[Channel]:
-        """Its documents, those without a token included."""
-        return list(self._channels.values())
 
     def received(self, message: bytes) -> None:
         """See `Peer.received`."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Hashable
 
 from server import close_codes
+from server.auth import Credentials
 from server.doors.hocuspocus.limits import HocuspocusLimits
 from server.websocket import Connection
 
@@ -14,7 +15,8 @@ class SharedSocket:
     """A connection for many. Paused while anybody wants it paused; closed when its reader is too slow for too long.
 
     `provider`: major version, None before 4 · `answers_requests`: it has answered a token request, so it is not 2.x ·
-    `documents`: how many are authenticated now · `is_known`: one was, some time.
+    `credentials`: of the handshake, whose token does not count · `documents`: how many are authenticated
+    now · `is_known`: one was, some time.
     """
 
     __slots__ = (
@@ -27,6 +29,7 @@ class SharedSocket:
         "_waiting_bytes",
         "_waiting_messages",
         "answers_requests",
+        "credentials",
         "documents",
         "is_closed",
         "is_known",
@@ -35,8 +38,9 @@ class SharedSocket:
         "sent_at",
     )
 
-    def __init__(self, connection: Connection, name: str, limits: HocuspocusLimits) -> None:
-        self.name = name
+    def __init__(self, connection: Connection, credentials: Credentials, limits: HocuspocusLimits) -> None:
+        self.name = credentials.address
+        self.credentials = credentials
         self.provider: int | None = None
         self.answers_requests = False
         self.documents = 0

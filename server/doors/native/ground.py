@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
-from server.auth import Verify
 from server.clock import Clock
 from server.dialects.native import Dialects
 from server.doors.native.limits import NativeLimits
 from server.feeds import Feeds
 from server.hub import Hub
 from server.metrics import Metrics
+from server.visits import Visits
 from storage.store import Store
 
 
@@ -23,7 +23,7 @@ class NativeServices:
     hub: Hub
     store: Store
     feeds: Feeds
-    verify: Verify
+    visits: Visits
     clock: Clock
     metrics: Metrics
 

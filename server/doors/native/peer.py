@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, assert_never
 from uuid import uuid4
@@ -32,11 +32,12 @@ from crdt.native import (
 from crdt.native_codec import FrameLimits, decode_client, encode
 from server import close_codes
 from server.auth import IdentityUnavailable, NotAllowed, TokenRefused
-from server.doors.credentials import presented_token
+from server.doors.credentials import presented
 from server.doors.native.ground import NativeGround
 from server.doors.native.issues import Issues, Socket
 from server.follower import Follower, Place
 from server.permissions import Identity
+from server.visits import Guest, Visit
 from server.websocket import Connection, Handshake
 from storage.errors import StoreError
 from storage.store import Workspace
@@ -78,7 +79,8 @@ class NativePeer:
         self._ground = ground
         self._services = ground.services
         self._slug = workspace
-        self._handshake = handshake
+        self._credentials = presented(handshake)
+        self._visit: Visit | None = None
         self._connection = connection
         self._told_gone = gone
         self._name = uuid4().hex[:16]
@@ -149,7 +151,7 @@ class NativePeer:
             case Pong():
                 pass
             case Renew(token):
-                self._spawn(partial(self._renew, served, token))
+                self._spawn(partial(self._renew, token))
             case Hello():
                 raise Refused(native.UNEXPECTED, "a second hello")
             case _:
@@ -176,7 +178,7 @@ class NativePeer:
 
     async def _welcome(self, hello: Hello) -> None:
         try:
-            identity = await self._identify(hello.token or presented_token(self._handshake))
+            identity = await self._identify(hello.token or self._credentials.token, hello.device_id)
             now = await self._services.store.workspace(self._slug)
         except StoreError as error:
             log.warning("not welcomed", session=self._name, reason=str(error))
@@ -185,8 +187,6 @@ class NativePeer:
         if now is None:
             self._refuse(Refused(native.NOT_FOUND, "unknown workspace"))
             return
-        if identity.device_id is None:
-            identity = replace(identity, device_id=hello.device_id)
         log.debug("welcome", workspace=now.id, session=self._name, client=hello.client, mode=hello.mode)
         served = self._serve(identity, now)
         if hello.mode != native.OFF:
@@ -217,27 +217,42 @@ class NativePeer:
         finally:
             metrics.followers.dec()
 
-    async def _renew(self, served: _Served, token: str) -> None:
-        identity = await self._identify(token)
-        if identity.user_id != served.identity.user_id:
-            raise Refused(FORBIDDEN, "the token is for another user")
-        identity = replace(identity, device_id=identity.device_id or served.identity.device_id)
+    async def _renew(self, token: str) -> None:
+        self._changed(await self._identify(token))
+
+    def _changed(self, identity: Identity) -> None:
+        """What the user may from now on, and until when."""
+        served = self._served
+        if served is None or self._is_over:
+            return
         before, served.identity = served.identity, identity
         served.issues.renew(identity)
         self._end_with_the_token(identity)
         if identity.role is not before.role:
             self._send(Notice(native.ROLE, identity.role.value))
 
-    async def _identify(self, token: str) -> Identity:
-        """Raises `Refused`, or `StoreError`."""
+    def _revoked(self, reason: str) -> None:
+        self._refuse(Refused(native.UNAUTHORIZED, reason))
+
+    async def _identify(self, token: str, device_id: str | None = None) -> Identity:
+        """Whom a token names; the visit begins with it, or goes on. Raises `Refused`."""
+        credentials = self._credentials = self._credentials.with_token(token, device_id)
+        guest = Guest("native", self._changed, self._revoked)
         try:
-            return await self._services.verify(token, self._slug)
+            visit = await self._services.visits.enter(credentials, self._slug, guest, before=self._visit)
         except TokenRefused as refused:
             raise Refused(native.UNAUTHORIZED, str(refused)) from None
         except NotAllowed as refused:
             raise Refused(FORBIDDEN, str(refused)) from None
         except IdentityUnavailable:
             raise Refused(native.RETRY, "try again later") from None
+        if self._visit is not None and self._visit.identity.user_id != visit.identity.user_id:
+            visit.leave()
+            raise Refused(FORBIDDEN, "the token is for another user")
+        self._visit = visit
+        if self._is_over:
+            visit.leave()
+        return visit.identity
 
     def _end_with_the_token(self, identity: Identity) -> None:
         self._timer.cancel()
@@ -264,6 +279,8 @@ class NativePeer:
         self._waiting.clear()
         for task in self._tasks:
             task.cancel()
+        if self._visit is not None:
+            self._visit.leave()
         if self._served is not None:
             self._served.issues.leave()
 

@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from server.auth import IdentityUnavailable, NotAllowed, TokenRefused, Verify
+from server.doors.credentials import presented_by
 from server.doors.rest.arguments import check_headers, read_body, read_place, read_query
 from server.doors.rest.headers import REQUEST_ID
 from server.doors.rest.operations import JSON, Call, Nothing, Operation, Reply, Served
@@ -93,7 +94,7 @@ class Frame:
 
     async def _caller(self, request: Request) -> Identity:
         try:
-            return await self._verify(presented_token(request), request.path_params.get("workspace"))
+            return await self._verify(presented_by(request), request.path_params.get("workspace"))
         except TokenRefused as refused:
             challenge = {"WWW-Authenticate": "Bearer"}
             raise Problem(UNAUTHORIZED, str(refused), headers=challenge) from None
@@ -116,14 +117,6 @@ def request_id_of(request: Request) -> str:
     """The one that was sent, where it is short and plain; else a new one."""
     sent = request.headers.get(REQUEST_ID.name, "")
     return sent if _SANE_ID.fullmatch(sent) else str(uuid4())
-
-
-def presented_token(request: Request) -> str:
-    """From the header, else from `?token=`; empty without either."""
-    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        return credentials.strip()
-    return request.query_params.get("token", "")
 
 
 def response_of(reply: Reply | Response) -> Response:

@@ -7,12 +7,14 @@ from typing import Any
 
 from starlette.applications import Starlette
 
-from server.auth import IdentityUnavailable, TokenRefused, for_workspace
+from server.auth import Credentials, IdentityUnavailable, TokenRefused
 from server.permissions import Identity, Role
+from tests.server.bearers import for_workspace
 
 
-async def verify(token: str, workspace: str | None) -> Identity:
+async def verify(credentials: Credentials, workspace: str | None) -> Identity:
     """`main`, `other` and `ghosts` are tokens of a member of these workspaces, `viewer` of one who reads `main`."""
+    token = credentials.token
     if token == "viewer":
         return for_workspace(Identity("eve", "main", Role.VIEWER), workspace)
     if token == "away":
