@@ -9,7 +9,9 @@ from typing import Final
 from crdt import attribution, own_comments, ranges
 from crdt.encoding import write_ranges, write_var_uint
 from crdt.errors import CLIENT_ID, SCHEMA, TOO_LARGE, Refused
+from crdt.field_writes import DECIDED, STAMPS, VALUES
 from crdt.index import COMMENT, GONE, LISTED, PLAIN, ROOT, TEXTUAL, UNDECIDED, Index, Parent, Place, Savepoint
+from crdt.overwrites import Overwrites, chain_position
 from crdt.records import (
     ANY,
     ARRAY,
@@ -24,12 +26,13 @@ from crdt.records import (
     STRING,
     TEXT,
     TYPE,
+    UNKNOWN_ARRIVAL,
     XML_ELEMENT,
     XML_FRAGMENT,
     XML_TEXT,
+    Arrival,
     Limits,
     Mandate,
-    Overwrite,
     Parsed,
     Section,
     Struct,
@@ -43,7 +46,14 @@ CHAIN: Final = 64  # remembered values of one key; an overwrite of an older one 
 class Admission:
     """One update on its way into the index: structs in an order that satisfies their references, then deletions."""
 
-    def __init__(self, index: Index, parsed: Parsed, limits: Limits, mandate: Mandate | None = None) -> None:
+    def __init__(
+        self,
+        index: Index,
+        parsed: Parsed,
+        limits: Limits,
+        mandate: Mandate | None = None,
+        arrival: Arrival = UNKNOWN_ARRIVAL,
+    ) -> None:
         self.index = index
         self.mandate = mandate
         self.actor = ""
@@ -52,7 +62,8 @@ class Admission:
         self.sections: dict[int, Section] = {section.client: section for section in parsed.sections}
         self.next: dict[int, int] = {}  # client → number of its first struct not yet admitted
         self.gap = False
-        self.overwrites: list[Overwrite] = []
+        self.arrival = arrival
+        self.fields: Overwrites | None = None  # once the update touches a field
         self.savepoint = Savepoint(index, list(self.sections))
 
     def check_clients(self, actor: str) -> None:
@@ -85,8 +96,9 @@ class Admission:
         for client in self.sections:
             if client in index.state_vector:
                 index.owners.setdefault(client, actor)
+        overwrites = [] if self.fields is None else self.fields.finish()
         deletes = self._new_deletes()
-        return Verdict(self._encode(deletes), self.gap, self.overwrites)
+        return Verdict(self._encode(deletes), self.gap, overwrites)
 
     def _admit(self, first: int) -> bool:
         """Admit what can be of `first`'s section, and of others as far as it depends on them. True: a gap stopped it.
@@ -254,19 +266,30 @@ class Admission:
         attribution.note(place, names)
 
     def _chain(self, struct: Struct, known: int, place: Place) -> None:
-        """Add values of a key in Yjs' order and note the overwrite when the author had not seen the current one."""
+        """Add values of a key in Yjs' order. Those of a field are compared with what stands."""
         self.savepoint.chains.append((place, list(place.chain)))
+        fields = self._fields(struct, place)
         for clock in range(max(known, struct.clock + struct.length - CHAIN), struct.clock + struct.length):
             origin = (struct.client, clock - 1) if clock > struct.clock else (struct.origin_client, struct.origin_clock)
             chain = place.chain
             head = chain[-1] if chain else None
-            at = _chain_position(chain, struct.client, origin)
+            at = chain_position(chain, struct.client, origin)
             chain.insert(at, (struct.client, clock, origin[0], origin[1]))
-            if head is not None and origin != (head[0], head[1]) and struct.kind != DELETED:
-                key = place.key if place.key is not None else ""
-                wins = at == len(chain) - 1
-                self.overwrites.append(Overwrite(key, (struct.client, clock), (head[0], head[1]), wins))
+            if fields is not None and place.key is not None:
+                fields.take(struct, clock, place.key, origin, head, at == len(chain) - 1)
         del place.chain[: max(0, len(place.chain) - CHAIN)]
+
+    def _fields(self, struct: Struct, place: Place) -> Overwrites | None:
+        """Where a value of a field is to be noted; None for all else. A stamp is noted here."""
+        parent = place.parent
+        if parent.kind != ROOT or place.key not in DECIDED or (parent.name != VALUES and parent.name != STAMPS):
+            return None
+        if self.fields is None:
+            self.fields = Overwrites(self.index, self.parsed.data, self.arrival)
+        if parent.name == STAMPS:
+            self.fields.stamps.append((place.key, struct))
+            return None
+        return self.fields
 
     def _note_pairs(self, struct: Struct, known: int) -> None:
         if struct.pairs is not None:
@@ -351,32 +374,3 @@ def _write_section(out: bytearray, parsed: Parsed, section: Section, before: int
 def _fits_key(kind: int, parent: Parent) -> bool:
     """Entries of maps, and attributes of texts and XML elements, which Yjs stores the same way."""
     return parent.kind != ARRAY and (kind in (ANY, TYPE, BINARY, DELETED))
-
-
-def _chain_position(chain: list[tuple[int, int, int, int]], client: int, origin: tuple[int, int]) -> int:
-    """Where a value goes among a key's values (YATA with nothing to the right): behind its origin, and behind those of
-    its siblings, with all that follows them, whose author has the lower client id."""
-    at = len(chain)
-    while at > 0 and (chain[at - 1][0], chain[at - 1][1]) != origin:
-        at -= 1
-    scan = at
-    passed: set[tuple[int, int]] = set()
-    conflicting: set[tuple[int, int]] = set()
-    while scan < len(chain):
-        other = chain[scan]
-        identity = (other[0], other[1])
-        other_origin = (other[2], other[3])
-        passed.add(identity)
-        conflicting.add(identity)
-        if other_origin == origin:
-            if other[0] > client:
-                break
-            at = scan + 1
-            conflicting.clear()
-        elif other_origin not in passed:
-            break
-        elif other_origin not in conflicting:
-            at = scan + 1
-            conflicting.clear()
-        scan += 1
-    return at

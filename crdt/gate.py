@@ -11,22 +11,29 @@ from crdt.admission import Admission
 from crdt.index import GONE, TEXTUAL, Index
 from crdt.keystrokes import read_keystrokes
 from crdt.parser import MAX_CLOCK, parse
-from crdt.records import NOBODY, UNBOUNDED, Limits, Mandate, Verdict
+from crdt.records import NOBODY, UNBOUNDED, UNKNOWN_ARRIVAL, Arrival, Limits, Mandate, Verdict
 
 
-def check(index: Index, data: bytes, actor: str, limits: Limits, mandate: Mandate | None = None) -> Verdict:
+def check(
+    index: Index,
+    data: bytes,
+    actor: str,
+    limits: Limits,
+    mandate: Mandate | None = None,
+    arrival: Arrival = UNKNOWN_ARRIVAL,
+) -> Verdict:
     """Judge one update from `actor`, who may write what `mandate` says (None: anything). On return the index includes
     what was accepted; `Refused` leaves it untouched."""
     if mandate is None or not mandate.comments_only:
         verdict = _typing(index, data, actor)
         if verdict is not None:
             return verdict
-    admission = Admission(index, parse(data, limits), limits, mandate)
+    admission = Admission(index, parse(data, limits), limits, mandate, arrival)
     admission.check_clients(actor)
     return admission.run(actor)
 
 
-def fold(index: Index, update: bytes, actor: str) -> Verdict:
+def fold(index: Index, update: bytes, actor: str, arrival: Arrival = UNKNOWN_ARRIVAL) -> Verdict:
     """Take in an update the log already holds: neither its size nor its owner is questioned again, only its soundness.
 
     A verdict with a gap means that the log is not causally closed. Raises `Refused` for bytes that are not sound.
@@ -34,7 +41,7 @@ def fold(index: Index, update: bytes, actor: str) -> Verdict:
     verdict = _typing(index, update, actor)
     if verdict is not None:
         return verdict
-    return Admission(index, parse(update, UNBOUNDED), UNBOUNDED).run(actor)
+    return Admission(index, parse(update, UNBOUNDED), UNBOUNDED, None, arrival).run(actor)
 
 
 def index_of(update: bytes, owners: Mapping[int, str]) -> Index:
@@ -42,6 +49,15 @@ def index_of(update: bytes, owners: Mapping[int, str]) -> Index:
     index = Index()
     index.owners = dict(owners)
     Admission(index, parse(update, UNBOUNDED), UNBOUNDED).run("")
+    return index
+
+
+def index_of_snapshot(state: bytes, encoded: bytes) -> Index:
+    """The index stored beside a snapshot. Raises `Refused` on anything else."""
+    index = Index.decode(encoded)
+    if index.lacks_heads:
+        index.heads = index_of(state, index.owners).heads
+        index.lacks_heads = False
     return index
 
 

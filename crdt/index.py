@@ -9,7 +9,8 @@ from bisect import bisect_right
 from typing import Final
 
 from crdt.encoding import Reader, write_ranges, write_string, write_var_uint
-from crdt.records import NOBODY
+from crdt.field_writes import read_field_write, write_field_write
+from crdt.records import NOBODY, FieldWrite
 
 GONE: Final = 0  # the place of garbage and of what hangs on it
 
@@ -71,7 +72,9 @@ class Runs:
 
 class Index:
     """What is known of one issue. `state_vector`: client → next clock · `owners`: client → the actor who first wrote
-    with it · `deleted`: client → flat ranges · `pairs`: first halves of surrogate pairs · `cuts`: those cut."""
+    with it · `deleted`: client → flat ranges · `pairs`: first halves of surrogate pairs · `cuts`: those cut ·
+    `heads`: the standing value of each decided field, replaced when it changes. `lacks_heads`: it was stored by a
+    version that kept none."""
 
     def __init__(self) -> None:
         self.state_vector: dict[int, int] = {}
@@ -83,6 +86,8 @@ class Index:
         self.types: dict[tuple[int, int], Parent] = {}
         self.places: list[Place] = [Place(Parent(ROOT, 0, "", NOBODY, 0), None, PLAIN)]
         self.runs: dict[int, Runs] = {}
+        self.heads: dict[str, FieldWrite] = {}
+        self.lacks_heads = False
 
     def place_of(self, client: int, clock: int) -> int:
         """Place number of a known struct, doubled, with the deleted bit (see `Runs`)."""
@@ -165,6 +170,7 @@ class Savepoint:
         self.roots = len(index.roots)
         self.types = len(index.types)
         self.cuts = set(index.cuts)
+        self.heads = index.heads
         self.flavours: list[Parent] = []
         self.chains: list[tuple[Place, list[tuple[int, int, int, int]]]] = []
         self.names: list[tuple[Place, list[str]]] = []
@@ -181,6 +187,7 @@ class Savepoint:
         for client, clock in index.cuts - self.cuts:
             index.pairs[client].add(clock)
         index.cuts = self.cuts
+        index.heads = self.heads
         while len(index.places) > self.places:
             place = index.places.pop()
             if place.key is None:
@@ -209,8 +216,9 @@ class Savepoint:
         del runs.places[length:]
 
 
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 _NAMELESS: Final = 1  # the format before names were kept: who is named there is learnt again from what is written
+_HEADLESS: Final = 2  # and the one before heads were
 
 
 def _encode(index: Index) -> bytes:
@@ -228,6 +236,10 @@ def _encode(index: Index) -> bytes:
     write_var_uint(out, len(index.places) - 1)
     for place in index.places[1:]:
         _write_place(out, place, numbers[id(place.parent)])
+    write_var_uint(out, len(index.heads))
+    for key in sorted(index.heads):
+        write_string(out, key)
+        write_field_write(out, index.heads[key])
     return bytes(out)
 
 
@@ -292,9 +304,10 @@ def _write_place(out: bytearray, place: Place, parent: int) -> None:
 def _decode(data: bytes) -> Index:
     reader = Reader(data)
     version = reader.read_byte()
-    if version != _FORMAT and version != _NAMELESS:
+    if version not in (_FORMAT, _NAMELESS, _HEADLESS):
         raise reader.refusal("index of another format")
     index = Index()
+    index.lacks_heads = version != _FORMAT
     _read_clients(reader, index)
     for _ in range(reader.read_count(2)):
         client = reader.read_var_uint()
@@ -310,6 +323,10 @@ def _decode(data: bytes) -> Index:
     parents = _read_parents(reader, index)
     for _ in range(reader.read_count(2)):
         _read_place(reader, index, parents, version != _NAMELESS)
+    if not index.lacks_heads:
+        for _ in range(reader.read_count(8)):
+            key = reader.read_string()
+            index.heads[key] = read_field_write(reader)
     reader.expect_end()
     for runs in index.runs.values():
         if max(runs.places, default=0) >> 1 >= len(index.places):

@@ -14,11 +14,11 @@ from uuid import UUID
 from crdt.compaction import compact
 from crdt.edits import Edit, make
 from crdt.errors import Refused
-from crdt.gate import check, fold, index_of
+from crdt.gate import check, fold, index_of, index_of_snapshot
 from crdt.index import Index
 from crdt.issue import IssueContent, read
 from crdt.loading import admit, expect_all, load_whole
-from crdt.records import Limits, Mandate, Overwrite
+from crdt.records import UNKNOWN_ARRIVAL, Arrival, Limits, Mandate, Overwrite
 from crdt.resident import Resident, ResidentIssue
 from crdt.shape import Author
 from crdt.update import EMPTY_UPDATE, diff, merge
@@ -111,32 +111,43 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """A snapshot's `state` and `index`. `kept`: why the merged bytes were kept as they are, None when compacted."""
+    """A snapshot's `state` and `index`. `kept`: why the merged bytes were kept as they are, None when compacted.
+
+    `overwrites`: what the tail overwrote, with the place of its delta in the tail.
+    """
 
     state: bytes
     index: bytes
     kept: str | None
+    overwrites: Sequence[tuple[int, Overwrite]] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Compact:
-    """Fold a snapshot (None: there is none) and the deltas after it into one. `tail`: (update, actor) in log order."""
+    """Fold a snapshot (None: there is none) and the deltas after it into one. `tail`: (update, actor) in log order ·
+    `arrivals`: of each of them, where it is known."""
 
     state: bytes | None
     index: bytes | None
     tail: Sequence[tuple[bytes, str]]
+    arrivals: Sequence[Arrival] = ()
 
     def run(self, resident: Resident) -> Compacted:
         """The new snapshot, which says all that its parts said."""
-        known = Index.decode(self.index) if self.index is not None else Index()
-        for update, actor in self.tail:
-            fold(known, update, actor)
+        known = Index()
+        if self.state is not None and self.index is not None:
+            known = index_of_snapshot(self.state, self.index)
+        overwrites: list[tuple[int, Overwrite]] = []
+        for place, (update, actor) in enumerate(self.tail):
+            arrival = self.arrivals[place] if self.arrivals else UNKNOWN_ARRIVAL
+            overwrites += [(place, found) for found in fold(known, update, actor, arrival).overwrites]
         head = [] if self.state is None else [self.state]
         merged = merge([*head, *(update for update, _ in self.tail)])
         compaction = compact(merged, known.cuts)
         # A repaired snapshot has no cuts left; merged bytes kept as they were have all of theirs.
         index = index_of(compaction.state, known.owners) if compaction.kept is None else known
-        return Compacted(compaction.state, index.encode(), compaction.kept)
+        index.heads = known.heads  # the state does not say when and from where its values came
+        return Compacted(compaction.state, index.encode(), compaction.kept, overwrites)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,11 +214,12 @@ class Check:
     actor: str
     limits: Limits
     mandate: Mandate | None = None
+    arrival: Arrival = UNKNOWN_ARRIVAL
 
     def run(self, resident: Resident) -> Checked:
         """The verdict. Raises `Refused` as the gate does."""
         index = Index.decode(self.index)
-        verdict = check(index, self.update, self.actor, self.limits, self.mandate)
+        verdict = check(index, self.update, self.actor, self.limits, self.mandate, self.arrival)
         return Checked(verdict.update, verdict.gap, verdict.overwrites, index.encode())
 
 

@@ -105,17 +105,44 @@ class Parsed:
         self.deletes_canonical = True  # whether `deletes` encodes to the very bytes it was read from
 
 
-class Overwrite:
-    """Two writers set one key without knowing of each other. Kept for the conflict ledger.
+class Arrival:
+    """From which device an update came ("" where nobody said), and when, in milliseconds since 1970 (0: unknown)."""
 
-    `item` is the id that came in, `head` the id it met as the key's value; `item_wins` says which one Yjs shows now.
+    def __init__(self, device: str, at_ms: int) -> None:
+        self.device = device
+        self.at_ms = at_ms
+
+
+UNKNOWN_ARRIVAL: Final = Arrival("", 0)
+
+
+class FieldWrite:
+    """One value of one field. `value` and `stamp` are lib0 `any` bytes, empty where there is none that can be read:
+    a deleted key, a shared type, something huge, a writer without stamps."""
+
+    def __init__(
+        self, client: int, clock: int, value: bytes, stamp: bytes, actor: str, device: str, at_ms: int
+    ) -> None:
+        self.client = client
+        self.clock = clock
+        self.value = value
+        self.stamp = stamp
+        self.actor = actor
+        self.device = device
+        self.at_ms = at_ms
+
+
+class Overwrite:
+    """Two writers set one field without knowing of each other: `losing` does not stand, because of `standing`.
+
+    `replaced`: the id of the value that the loser's author saw and replaced, NOBODY where there was none.
     """
 
-    def __init__(self, key: str, item: tuple[int, int], head: tuple[int, int], item_wins: bool) -> None:
+    def __init__(self, key: str, standing: FieldWrite, losing: FieldWrite, replaced: tuple[int, int]) -> None:
         self.key = key
-        self.item = item
-        self.head = head
-        self.item_wins = item_wins
+        self.standing = standing
+        self.losing = losing
+        self.replaced = replaced
 
 
 class Verdict:

@@ -11,7 +11,7 @@ import msgpack  # type: ignore[import-untyped]
 
 from crdt import changes, edits, jobs, jobs_history, jobs_reverts, reverts
 from crdt.issue import Comment, IssueContent
-from crdt.records import Limits, Mandate, Overwrite
+from crdt.records import Arrival, FieldWrite, Limits, Mandate, Overwrite
 from crdt.shape import Author, Changes
 
 _DATACLASSES: Final = (
@@ -70,7 +70,9 @@ _FIELDS: Final[Mapping[type, tuple[str, ...]]] = MappingProxyType(
     | {
         Limits: ("max_update_bytes", "max_structs", "max_new_clients", "max_depth", "max_key_bytes"),
         Mandate: ("names", "comments_only", "may_attribute"),
-        Overwrite: ("key", "item", "head", "item_wins"),
+        Overwrite: ("key", "standing", "losing", "replaced"),
+        FieldWrite: ("client", "clock", "value", "stamp", "actor", "device", "at_ms"),
+        Arrival: ("device", "at_ms"),
     }
 )
 _CODES: Final = MappingProxyType({record: code for code, record in enumerate(_FIELDS)})

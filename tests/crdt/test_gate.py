@@ -7,7 +7,7 @@ from crdt.gate import check, fold, index_of
 from crdt.index import Index
 from crdt.records import Limits
 from crdt.update import merge
-from tests.crdt.honest import Client, loaded, shown
+from tests.crdt.honest import Client, loaded
 
 LIMITS = Limits()
 
@@ -225,21 +225,6 @@ def test_folding_questions_neither_owner_nor_size() -> None:
     assert not fold(index, raw(TYPED_B), "bob").gap
     assert index.owners == {7: "ana"}
     assert fold(index, raw("0101 07 09 84 07 01 01 63 00"), "ana").gap
-
-
-def test_concurrent_overwrites_of_a_key_are_found_and_causal_ones_are_not() -> None:
-    low, high = Client(5), Client(6)
-    low.edit(3, 0, 1)
-    high.learn(low)
-    low.edit(3, 0, 3)
-    high.edit(3, 0, 5)
-    index = Index()
-    assert check(index, low.made[0], "ana", LIMITS).overwrites == []
-    assert check(index, low.made[1], "ana", LIMITS).overwrites == []
-    (overwrite,) = check(index, high.made[0], "bob", LIMITS).overwrites
-    assert (overwrite.key, overwrite.item[0], overwrite.head[0], overwrite.item_wins) == ("k0", 6, 5, True)
-    low.learn(high)
-    assert shown(low.doc)["fields"] == {"k0": 5}
 
 
 def test_the_short_path_and_the_parser_agree_on_the_index() -> None:

@@ -15,7 +15,7 @@ from crdt.errors import MALFORMED, Refused
 from crdt.gate import fold, index_of
 from crdt.index import Index
 from crdt.issue import Comment, IssueContent, read
-from crdt.records import Limits, Overwrite
+from crdt.records import FieldWrite, Limits, Overwrite
 from crdt.resident import Resident, ResidentIssue
 from crdt.update import EMPTY_STATE_VECTOR, merge
 from tests.crdt.logs import LOGS
@@ -237,10 +237,12 @@ def test_limits_and_overwrites_cross_the_wall() -> None:
     """They are compiled with the gate and have no equality of their own."""
     job = wire.unpack(wire.pack(jobs.Check(b"i", b"u", "ana", Limits(max_depth=3))))
     assert (job.limits.max_depth, job.limits.max_key_bytes) == (3, Limits().max_key_bytes)
-    overwrite = Overwrite("status", (1, 2), (3, 4), item_wins=True)
+    standing, losing = FieldWrite(1, 2, b"v", b"s", "ana", "phone", 5), FieldWrite(3, 4, b"", b"", "", "", 0)
+    overwrite = Overwrite("status", standing, losing, (1, 0))
     checked = wire.unpack(wire.pack(jobs.Checked(b"u", False, [overwrite], b"i")))
     (arrived,) = checked.overwrites
-    assert (arrived.key, arrived.item, arrived.head, arrived.item_wins) == ("status", (1, 2), (3, 4), True)
+    assert (arrived.key, arrived.standing.client, arrived.standing.stamp) == ("status", 1, b"s")
+    assert (arrived.losing.clock, arrived.losing.at_ms, arrived.replaced) == (4, 0, (1, 0))
 
 
 @given(st.binary(max_size=50))
