@@ -68,13 +68,16 @@ class Admission:
 
     def check_clients(self, actor: str) -> None:
         """Client ids belong to the user who first wrote with them, not to a socket: tabs of one browser relay each
-        other's edits."""
+        other's edits. Before that to the user who announced it in presence: else anybody who sees it there could write
+        with it first, and its user could not any more."""
         index = self.index
         unknown = 0
         for section in self.parsed.sections:
             known = index.state_vector.get(section.client, 0)
             if known == 0:
                 unknown += 1
+                if index.announced.get(section.client, actor) != actor:
+                    raise Refused(CLIENT_ID, f"client id {section.client} is another user's")
             if section.end > known and index.owners.get(section.client, actor) != actor:
                 raise Refused(CLIENT_ID, f"client id {section.client} belongs to another user")
         if unknown > self.limits.max_new_clients:

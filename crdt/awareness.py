@@ -9,14 +9,17 @@ parsed again. Time is an argument.
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from crdt.encoding import Reader, write_bytes, write_var_uint
 from crdt.errors import MALFORMED, TOO_LARGE, Refused
+from crdt.parser import depth_of
 
 NULL: Final = b"null"
+
+_MAX_DEPTH: Final = 64
 
 
 Holder = TypeVar("Holder", bound=Hashable)
@@ -70,14 +73,29 @@ def _read_state(reader: Reader, limits: AwarenessLimits) -> bytes:
         return state
     try:
         # Every peer hands it to `JSON.parse`, which would throw in all of them.
-        json.loads(state.decode(), parse_constant=_no_constant)
+        value = json.loads(state.decode(), parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise Refused(MALFORMED, "presence is not JSON") from None
+    if state.count(b"[") + state.count(b"{") > _MAX_DEPTH and depth_of(value) > _MAX_DEPTH:
+        raise Refused(TOO_LARGE, f"presence nested more than {_MAX_DEPTH} deep")
     return state
 
 
 def _no_constant(name: str) -> object:
     raise ValueError(f"{name} is not JSON")
+
+
+def signed(state: bytes, user: str, role: str) -> bytes:
+    """A state with who it is from, as the server knows it: in `syncline`, and as `id` of what editors keep in `user`.
+    What it says of that itself is overwritten. One that is no object says nothing of anybody, and stays as it is."""
+    said = json.loads(state)
+    if not isinstance(said, dict):
+        return state
+    said["syncline"] = {"user": user, "role": role}
+    shown = said.get("user")
+    if isinstance(shown, dict):
+        shown["id"] = user
+    return json.dumps(said, separators=(",", ":")).encode()
 
 
 class _Client(Generic[Holder]):
@@ -105,32 +123,41 @@ class Heard:
 class States(Generic[Holder]):
     """Everybody's presence in one issue. `Holder` stands for a session; a client id is bound to the one that announced
     it last, and only sessions of the same user may take it over. Whoever else names it is not heard: honest clients
-    echo and time out each other's states, hostile ones forge them."""
+    echo and time out each other's states, hostile ones forge them. `users`: whose a client id is."""
 
-    __slots__ = ("_by_holder", "_clients", "_limits")
+    __slots__ = ("_by_holder", "_clients", "_limits", "users")
 
     def __init__(self, limits: AwarenessLimits) -> None:
         self._limits = limits
         self._clients: dict[int, _Client[Holder]] = {}
         self._by_holder: dict[Holder, dict[int, None]] = {}
+        self.users: dict[int, str] = {}
 
     def __len__(self) -> int:
         """Clients remembered, those that left lately included."""
         return len(self._clients)
 
-    def hear(self, entries: Iterable[Entry], holder: Holder, user: str, now: float) -> Heard:
-        """Take in what a session of `user` says. A first state is taken at any clock, later ones when it is newer."""
+    def hear(
+        self,
+        entries: Iterable[Entry],
+        holder: Holder,
+        user: str,
+        now: float,
+        sign: Callable[[bytes], bytes] = bytes,
+    ) -> Heard:
+        """Take in what a session of `user` says. A first state is taken at any clock, later ones when it is newer; what
+        is taken is kept as `sign` returns it."""
         changed: list[int] = []
         outdated: list[int] = []
         for entry in entries:
             known = self._clients.get(entry.client)
             if known is None:
-                if self._welcome(entry, holder, user, now):
+                if self._welcome(entry, holder, user, now, sign):
                     changed.append(entry.client)
             elif known.user != user:
                 continue
             elif self._is_news(entry, known, holder):
-                self._update(entry, known, holder, now)
+                self._update(entry, known, holder, now, sign)
                 changed.append(entry.client)
             elif known.holder is None and entry.state != NULL:
                 outdated.append(entry.client)
@@ -152,6 +179,7 @@ class States(Generic[Holder]):
                 continue
             if known.holder is None:
                 del self._clients[client]
+                del self.users[client]
             else:
                 self._remove(client, known)
                 known.heard_at = now
@@ -167,10 +195,11 @@ class States(Generic[Holder]):
         """An update with everybody who is here, for a joiner."""
         return self.encode([client for client, word in self._clients.items() if word.holder is not None])
 
-    def _welcome(self, entry: Entry, holder: Holder, user: str, now: float) -> bool:
+    def _welcome(self, entry: Entry, holder: Holder, user: str, now: float, sign: Callable[[bytes], bytes]) -> bool:
         if entry.state == NULL or not self._has_room(holder) or len(self._clients) >= self._limits.max_clients:
             return False
-        self._clients[entry.client] = _Client(entry, holder, user, now)
+        self._clients[entry.client] = _Client(entry._replace(state=sign(entry.state)), holder, user, now)
+        self.users[entry.client] = user
         self._by_holder.setdefault(holder, {})[entry.client] = None
         return True
 
@@ -180,13 +209,15 @@ class States(Generic[Holder]):
             return known.holder == holder and entry.clock >= known.clock
         return entry.clock > known.clock and (known.holder == holder or self._has_room(holder))
 
-    def _update(self, entry: Entry, known: _Client[Holder], holder: Holder, now: float) -> None:
+    def _update(
+        self, entry: Entry, known: _Client[Holder], holder: Holder, now: float, sign: Callable[[bytes], bytes]
+    ) -> None:
         known.clock = entry.clock
         known.heard_at = now
         if entry.state == NULL:
             self._remove(entry.client, known)
             return
-        known.state = entry.state
+        known.state = sign(entry.state)
         if known.holder != holder:
             self._release(entry.client, known)
             known.holder = holder

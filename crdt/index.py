@@ -6,6 +6,7 @@ forgotten.
 """
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from typing import Final
 
 from crdt.encoding import Reader, write_ranges, write_string, write_var_uint
@@ -72,13 +73,14 @@ class Runs:
 
 class Index:
     """What is known of one issue. `state_vector`: client → next clock · `owners`: client → the actor who first wrote
-    with it · `deleted`: client → flat ranges · `pairs`: first halves of surrogate pairs · `cuts`: those cut ·
-    `heads`: the standing value of each decided field, replaced when it changes. `lacks_heads`: it was stored by a
-    version that kept none."""
+    with it · `announced`: client → the user whose presence named it, not stored · `deleted`: client → flat ranges ·
+    `pairs`: first halves of surrogate pairs · `cuts`: those cut · `heads`: the standing value of each decided field,
+    replaced when it changes. `lacks_heads`: it was stored by a version that kept none."""
 
     def __init__(self) -> None:
         self.state_vector: dict[int, int] = {}
         self.owners: dict[int, str] = {}
+        self.announced: Mapping[int, str] = {}
         self.deleted: dict[int, list[int]] = {}
         self.pairs: dict[int, set[int]] = {}
         self.cuts: set[tuple[int, int]] = set()

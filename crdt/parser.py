@@ -217,11 +217,12 @@ def _check_json(reader: Reader, max_depth: int) -> None:
             json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate escape fails here
     except (ValueError, RecursionError):
         raise reader.refusal("not JSON") from None
-    if text.count("[") + text.count("{") > max_depth and _depth(value) > max_depth:
+    if text.count("[") + text.count("{") > max_depth and depth_of(value) > max_depth:
         raise Refused(TOO_LARGE, f"JSON nested too deeply at byte {reader.pos}")
 
 
-def _depth(value: object) -> int:
+def depth_of(value: object) -> int:
+    """How deep a value of JSON is nested; 1 for a plain one."""
     depth = 0
     level = [value]
     while level:

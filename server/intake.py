@@ -175,10 +175,19 @@ class Intake:
         if checked.update and not session.may_comment:
             raise Refused(FORBIDDEN, "a viewer may not edit")
         if checked.update:
-            self.index = Index.decode(checked.index)
+            self._replace_index(session, Index.decode(checked.index))
             self._accept(batch, session, [checked.update])
         if not self._settle(batch, submission, has_gap=checked.gap):
             self._park(batch, [submission], others_came=False)
+
+    def _replace_index(self, session: Session, index: Index) -> None:
+        """The engine knows nothing of presence: what it took in may come with a client id that others announced."""
+        index.announced = self.index.announced
+        user = session.identity.user_id
+        for client in index.owners.keys() - self.index.owners.keys():
+            if index.announced.get(client, user) != user:
+                raise Refused(CLIENT_ID, f"client id {client} is another user's")
+        self.index = index
 
     def _accept(self, batch: Batch, session: Session, accepted: list[bytes]) -> None:
         """One delta for what was accepted from a session."""

@@ -1,11 +1,13 @@
-"""Presence in one room: taken in as it comes, sent out once a loop turn, bound to the sessions that announced it."""
+"""Presence in one room: taken in as it comes, signed with who says it, sent out once a loop turn, bound to the sessions
+that announced it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
-from crdt.awareness import AwarenessLimits, States, decode
+from crdt.awareness import AwarenessLimits, States, decode, signed
 from server.clock import Clock
 from server.session import Session
 
@@ -26,7 +28,9 @@ class Presence:
     def hear(self, session: Session, update: bytes) -> None:
         """Take in what a session says. Raises `Refused` on malformed or unbounded bytes."""
         entries = decode(update, self._limits)
-        heard = self._states.hear(entries, session, session.identity.user_id, self._clock.monotonic())
+        user, role = session.identity.user_id, session.identity.role.value
+        sign = partial(signed, user=user, role=role)
+        heard = self._states.hear(entries, session, user, self._clock.monotonic(), sign)
         self._mark(heard.changed)
         if heard.outdated and session.behind is None:
             session.send(session.dialect.awareness(self._states.encode(heard.outdated)))
@@ -46,6 +50,11 @@ class Presence:
     def update(self) -> bytes:
         """Everybody who is here, as one awareness update."""
         return self._states.encode_all()
+
+    @property
+    def users(self) -> Mapping[int, str]:
+        """Whose the client ids are that were announced here."""
+        return self._states.users
 
     @property
     def is_empty(self) -> bool:

@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 from crdt import edits
 from crdt.edits import Begin, Edit
-from crdt.errors import CLIENT_ID, Refused
+from crdt.errors import CLIENT_ID, FORBIDDEN, Refused
 from crdt.jobs import Job, MakeEdits
 from crdt.shape import Author
 from crdt.update import EMPTY_UPDATE
@@ -22,7 +22,7 @@ from crdt.writing import CLIENT_ID_BITS
 from server.clock import Clock
 from server.hub import Hub
 from server.pen import Pen
-from server.permissions import Identity, may_edit
+from server.permissions import Identity, may_comment
 from server.record_errors import Exists, Forbidden, Invalid, NotThere, RecordError, Unavailable, Unwritable
 from server.session import Rejected, Stored
 from storage.engine import Engine, EngineFailed, EngineUnavailable, IssueKey
@@ -124,7 +124,7 @@ class Records:
     ) -> tuple[Result, int]:
         """Have an engine make an update of an issue, and commit it: what it made, and the seq that holds it. Raises
         `RecordError`."""
-        if not may_edit(identity):
+        if not may_comment(identity):  # whether a commenter may make this edit is proven by the gate
             raise Forbidden(f"a {identity.role} may not edit")
         key = IssueKey(workspace.id, issue_id)
         turn = self._turns.setdefault(key, asyncio.Lock())
@@ -156,6 +156,8 @@ class Records:
             outcome = await pen.write(update)
             if isinstance(outcome, Stored):
                 return outcome.seq
+            if isinstance(outcome, Rejected) and outcome.refused.reason == FORBIDDEN:
+                raise Forbidden(outcome.refused.detail)
             if isinstance(outcome, Rejected) and outcome.refused.reason != CLIENT_ID:
                 raise Unwritable(outcome.refused.reason)
             raise Unavailable("try again")
@@ -170,7 +172,7 @@ class Records:
         """Clocks must not be used twice: where it is unknown what was committed, all client ids are drawn anew."""
         try:
             yield
-        except Unwritable:
+        except (Forbidden, Unwritable):
             raise
         except BaseException:
             self._secret = secrets.token_bytes(16)

@@ -46,6 +46,7 @@ class Room:
         self._ground = ground
         self._loop = asyncio.get_running_loop()
         self._feeder = Feeder(key, committed, ground)
+        index.announced = self._feeder.presence.users
         self._intake = Intake(key, index, ground, self._feeder.ask)
         self._claims = Claims(index)
         self._is_sealed = False

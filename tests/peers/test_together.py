@@ -144,7 +144,7 @@ async def test_the_sdk_hocuspocus_and_y_websocket_see_each_other_in_one_issue() 
             three.tab.wait("present", name="cleo"),
         )
         async for others in three.document.presence:
-            if {"name": "ben"} in others.values() and {"name": "cleo"} in others.values():
+            if {"ben", "cleo"} <= {state["name"] for state in others.values()}:
                 break
 
 

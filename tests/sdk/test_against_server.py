@@ -103,7 +103,7 @@ async def test_open_documents_see_each_other_at_once(server: ServerProcess) -> N
                     break
             here.presence.set({"name": "Ana"})
             async for others in there.presence:
-                if {"name": "Ana"} in others.values():
+                if any(state["name"] == "Ana" and "user" in state["syncline"] for state in others.values()):
                     break
 
 

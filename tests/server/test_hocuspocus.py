@@ -14,6 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from crdt.awareness import Entry, signed
+from crdt.awareness import encode as encode_awareness
 from crdt.encoding import write_string
 from crdt.update import EMPTY_STATE_VECTOR, EMPTY_UPDATE, merge
 from server import close_codes
@@ -40,6 +42,7 @@ ISSUE, OTHER, THIRD = ISSUES
 STEP_1 = y_websocket.sync_step1(EMPTY_STATE_VECTOR)
 STEP_2 = y_websocket.sync_step2(EMPTY_UPDATE)
 PRESENCE = y_websocket.awareness(bytes.fromhex("01e90701 027b7d"))  # client 1001 at clock 1: {}
+ANNOUNCED = y_websocket.awareness(encode_awareness([Entry(1001, 1, signed(b"{}", "ana", "member"))]))
 GONE = y_websocket.awareness(bytes.fromhex("01e90702 046e756c6c"))
 READ_WRITE = hocuspocus.authenticated(may_write=True)
 READ_ONLY = hocuspocus.authenticated(may_write=False)
@@ -174,8 +177,8 @@ async def test_a_burst_before_authentication_is_answered_in_the_order_of_the_ref
         ben.say(y_websocket.awareness(bytes.fromhex("01ea0701 027b7d")))
         ana = node.connect()
         ana.say(auth("ana", "4.8.0"), STEP_1, PRESENCE)
-        others = y_websocket.awareness(bytes.fromhex("01ea0701 027b7d"))
-        await ana.hears(READ_WRITE, others, STEP_1, STEP_2, PRESENCE)
+        others = y_websocket.awareness(encode_awareness([Entry(1002, 1, signed(b"{}", "ben", "member"))]))
+        await ana.hears(READ_WRITE, others, STEP_1, STEP_2, ANNOUNCED)
 
 
 async def test_what_comes_before_the_token_waits_for_it() -> None:
@@ -401,8 +404,8 @@ async def test_a_document_is_left_without_closing_the_socket() -> None:
     async with world() as node:
         ana, ben = await node.entered("ana", "4.8.0"), await node.entered("ben")
         ana.say(PRESENCE)
-        await ben.hears(PRESENCE)
-        await ana.hears(PRESENCE)
+        await ben.hears(ANNOUNCED)
+        await ana.hears(ANNOUNCED)
         node.hold["append"] = asyncio.Event()
         ana.say(y_websocket.update(setting()), GONE, LEAVE)
         await ana.hears(hocuspocus.close("provider_initiated"))
@@ -418,7 +421,7 @@ async def test_presence_is_echoed_and_so_is_its_end() -> None:
     async with world() as node:
         client = await node.entered()
         client.say(PRESENCE)
-        await client.hears(PRESENCE)
+        await client.hears(ANNOUNCED)
         client.say(GONE)
         await client.hears(GONE)
 

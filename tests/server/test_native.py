@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crdt import native
+from crdt.awareness import Entry, signed
+from crdt.awareness import encode as encode_awareness
 from crdt.errors import CLIENT_ID, FORBIDDEN, MALFORMED, TOO_LARGE
 from crdt.native import (
     Ack,
@@ -44,6 +46,7 @@ from tests.simulation.time import in_virtual_time, run_in_virtual_time
 
 ISSUE, OTHER = UUID(int=7), UUID(int=8)
 PRESENCE = bytes.fromhex("01e90701027b7d")
+ANNOUNCED = encode_awareness([Entry(1001, 1, signed(b"{}", "ana", "member"))])
 
 
 async def welcome(client: NativeClient, token: str | None = None) -> NativeClient:
@@ -387,7 +390,7 @@ class TestOpen:
                 client.say(Open(ISSUE, None))
                 await client.until(State)
             ana.say(Awareness(ISSUE, PRESENCE))
-            assert await bob.until(Awareness) == Awareness(ISSUE, PRESENCE)
+            assert await bob.until(Awareness) == Awareness(ISSUE, ANNOUNCED)
             ana.say(Close(ISSUE))
             assert b"null" in (await bob.until(Awareness)).update
             ana.say(Awareness(ISSUE, PRESENCE))  # crossed by nothing, and ignored
@@ -400,7 +403,7 @@ class TestOpen:
             ana.say(Awareness(ISSUE, PRESENCE))
             await ana.until(Awareness)
             bob.say(Open(ISSUE, None))
-            assert await bob.until(Awareness) == Awareness(ISSUE, PRESENCE)
+            assert await bob.until(Awareness) == Awareness(ISSUE, ANNOUNCED)
 
     @in_virtual_time
     async def test_an_issue_that_fails_is_closed_and_the_socket_stays(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pycrdt import Doc, Text
 
+from crdt.awareness import signed
 from crdt.errors import CLIENT_ID, FORBIDDEN, MALFORMED, TOO_LARGE
 from crdt.gate import fold
 from crdt.index import Index
@@ -465,7 +466,7 @@ async def test_presence_is_dropped_first_and_the_newest_comes_when_the_reader_ha
         assert slow.session.behind is None
         slow.wire.flow()
         room.drained(slow.session)
-        assert slow.hear().presence[-1] == presence(1, 100, b'{"cursor":100}')
+        assert slow.hear().presence[-1] == heard(1, 100, b'{"cursor":100}')
 
 
 @in_virtual_time
@@ -494,6 +495,11 @@ def presence(client: int, clock: int, state: bytes) -> bytes:
     return bytes([1, client, clock, len(state)]) + state
 
 
+def heard(client: int, clock: int, state: bytes, user: str = "ana") -> bytes:
+    """What everybody is told of it."""
+    return presence(client, clock, signed(state, user, "member"))
+
+
 @in_virtual_time
 async def test_presence_is_echoed_once_a_turn_and_joiners_get_it() -> None:
     async with house() as node:
@@ -503,8 +509,8 @@ async def test_presence_is_echoed_once_a_turn_and_joiners_get_it() -> None:
         for clock in (0, 1, 2):
             room.present(ana.session, presence(1, clock, b"{}"))
         await settle()
-        assert ana.hear().presence == bob.hear().presence == [presence(1, 2, b"{}")]
-        assert room.awareness_update() == presence(1, 2, b"{}")
+        assert ana.hear().presence == bob.hear().presence == [heard(1, 2, b"{}")]
+        assert room.awareness_update() == heard(1, 2, b"{}")
 
 
 @in_virtual_time

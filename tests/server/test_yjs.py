@@ -12,6 +12,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from crdt import update as updates
+from crdt.awareness import Entry, signed
+from crdt.awareness import encode as encode_awareness
 from crdt.sync import SyncStep1, SyncStep2, Update
 from server import close_codes
 from server.auth import Credentials
@@ -36,6 +38,7 @@ ISSUE = UUID("6c1f5a55-5b0a-4d0e-8f5e-2f1f3a1d0b11")
 TYPING = bytes.fromhex("0101e9070028010166057469746c65017702686900")  # map "f".title = "hi", client 1001
 STATE_VECTOR_OF_TYPING = bytes.fromhex("01e90701")
 PRESENCE = bytes.fromhex("01e90701 027b7d")  # client 1001 at clock 1: {}
+ANNOUNCED = encode_awareness([Entry(1001, 1, signed(b"{}", "ana", "member"))])
 EMPTY_STEP_1 = y_websocket.sync_step1(updates.EMPTY_STATE_VECTOR)
 
 
@@ -206,12 +209,12 @@ async def test_presence_is_echoed_told_and_withdrawn_on_close() -> None:
     async with world() as node:
         ana, ben = await node.joined("ana"), await node.joined("ben")
         ana.say(y_websocket.awareness(PRESENCE))
-        assert await ana.hear() == await ben.hear() == AwarenessUpdate(PRESENCE)
+        assert await ana.hear() == await ben.hear() == AwarenessUpdate(ANNOUNCED)
         late = node.connect("cid")
         assert isinstance(await late.hear(), SyncStep1)
-        assert await late.hear() == AwarenessUpdate(PRESENCE)
+        assert await late.hear() == AwarenessUpdate(ANNOUNCED)
         late.say(b"\x03")
-        assert await late.hear() == AwarenessUpdate(PRESENCE)
+        assert await late.hear() == AwarenessUpdate(ANNOUNCED)
         ana.peer.closed(close_codes.ABNORMAL)
         gone = await ben.hear()
         assert isinstance(gone, AwarenessUpdate)

@@ -205,6 +205,7 @@ class Channel:
                 self._ground.pushes.refuse(entry, GAP, "it rests on edits that are not here")
             case Rejected(refused):
                 self._ground.pushes.refuse(entry, refused.reason, refused.detail)
+                self._restate()
             case _:
                 assert_never(outcome)
         if self._unanswered or self.is_open:
@@ -214,6 +215,16 @@ class Channel:
         else:
             self._session.is_lingering = True
             self._lingering = self._loop.call_later(self._ground.limits.linger_seconds, self.leave)
+
+    def _restate(self) -> None:
+        """Behind the refusals of this turn: what the issue is, to put in the place of what rests on them."""
+        if self.is_open and self._asked is None:
+            self._asked = EMPTY_STATE_VECTOR
+            self._loop.call_soon(self._restated)
+
+    def _restated(self) -> None:
+        if self._room is not None and not self._is_gone:
+            self._answer(self._room)
 
     def _want(self, room: Room) -> None:
         """Ask once, until an answer is stored or was long in coming: whatever was pushed before it is in the answer."""
