@@ -123,6 +123,7 @@ def of_hub(settings: Settings) -> HubLimits:
         catch_up_timeout=settings.catch_up_timeout_seconds,
         ask_timeout=settings.ask_timeout_seconds,
         overload_timeout=settings.overload_timeout_seconds,
+        max_clock_lead=settings.max_clock_lead_seconds,
         update=of_updates(settings),
         awareness=awareness,
     )
@@ -166,6 +167,7 @@ def of_compactor(settings: Settings) -> CompactorLimits:
         tail_bytes=settings.compaction_bytes,
         idle_updates=settings.compaction_idle_updates,
         interval_seconds=settings.compaction_interval_seconds,
+        max_clock_lead_seconds=settings.max_clock_lead_seconds,
         history_days=settings.history_days,
     )
 

@@ -13,10 +13,11 @@ from uuid import UUID
 import structlog
 
 from crdt.errors import Refused
-from crdt.gate import fold
+from crdt.gate import fold, index_of_snapshot
 from crdt.index import Index
 from crdt.jobs import Compact
 from server.limits import HubLimits
+from storage.conflict_findings import arrival_of, arrivals_of
 from storage.engine import Engine, EngineError, EngineFailed, IssueKey
 from storage.errors import Corrupt, Purged, StoreUnavailable
 from storage.store import Delta, Store, StoredIssue, Workspace
@@ -190,7 +191,7 @@ class ColdOpens:
         try:
             index = _index_of_snapshot(stored)
             for delta in stored.tail:
-                fold(index, delta.update, delta.actor_id)
+                fold(index, delta.update, delta.actor_id, arrival_of(delta))
             self._ground.opened(opening, stored.updates, index, stored.seq)
         except Exception as error:  # noqa: BLE001 -- those who wait for it raise it
             self._ground.failed(opening, _told(opening, error))
@@ -209,7 +210,8 @@ class ColdOpens:
         """The work of an engine; None when there is none to do it."""
         ground, snapshot = self._ground, stored.snapshot
         tail = [(delta.update, delta.actor_id) for delta in stored.tail]
-        job = Compact(snapshot.state if snapshot else None, snapshot.index if snapshot else None, tail)
+        state, index = (snapshot.state, snapshot.index) if snapshot else (None, None)
+        job = Compact(state, index, tail, arrivals_of(stored.tail))
         try:
             compacted = await ground.engine.run(job, key=key, deadline=ground.limits.room.engine_timeout)
         except EngineError as error:
@@ -223,14 +225,15 @@ class ColdOpens:
 async def _index_in_turns(stored: StoredIssue) -> Index:
     index = _index_of_snapshot(stored)
     for number, delta in enumerate(stored.tail, start=1):
-        fold(index, delta.update, delta.actor_id)
+        fold(index, delta.update, delta.actor_id, arrival_of(delta))
         if number % _FOLDS_A_TURN == 0:
             await asyncio.sleep(0)
     return index
 
 
 def _index_of_snapshot(stored: StoredIssue) -> Index:
-    return Index.decode(stored.snapshot.index) if stored.snapshot else Index()
+    snapshot = stored.snapshot
+    return index_of_snapshot(snapshot.state, snapshot.index) if snapshot else Index()
 
 
 def _told(opening: Opening, error: Exception) -> Exception:

@@ -139,6 +139,9 @@ class Settings(BaseModel):
     catch_up_timeout_seconds: float = _setting(2.0, "on a gap, for what other nodes committed", gt=0)
     ask_timeout_seconds: float = _setting(2.0, "on a gap, for the client's answer before it is asked again", gt=0)
     overload_timeout_seconds: float = _setting(10.0, "for room in a full queue before writers are sent away", gt=0)
+    max_clock_lead_seconds: float = _setting(
+        60.0, "how much later than it came in an edit may claim to be, where the last write wins", ge=0
+    )
     presence_timeout_seconds: float = _setting(30.0, "before a client that is not renewed leaves presence", gt=0)
     max_presence_bytes: ByteSize = _setting(16 * KIB, "presence of one client", ge=64)
     max_presence_clients: int = _setting(4_096, "clients present in one issue", ge=1)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 
 from server.clock import Clock
+from server.conflict_desk import ConflictDesk
 from server.limits import RoomLimits
 from server.metrics import Metrics
 from storage.appender import Appender
@@ -21,6 +22,7 @@ class Ground:
     limits: RoomLimits
     clock: Clock
     metrics: Metrics
+    conflicts: ConflictDesk
     spawn: Callable[[Coroutine[None, None, None]], None]  # a task the hub owns
     catch_up: Callable[[int], Awaitable[None]]  # until what other nodes committed in a workspace was fed
     committed: Callable[[int, Sequence[int]], None]  # seqs of a workspace that this node committed

@@ -16,6 +16,7 @@ from server import close_codes
 from server.clock import Clock
 from server.cold_opens import ColdGround, ColdOpens, Opening
 from server.committed import Committed
+from server.conflict_desk import ConflictDesk
 from server.ground import Ground
 from server.limits import HubLimits
 from server.metrics import Metrics
@@ -32,7 +33,8 @@ _SWEPT_A_TURN: Final = 500  # rooms; half a millisecond
 
 @dataclass(frozen=True, slots=True)
 class HubServices:
-    """What a hub works with. `on_idle` hears of issues nobody is in any more (a hint for the compactor)."""
+    """What a hub works with. `on_idle` hears of issues nobody is in any more (a hint for the compactor), `on_conflicts`
+    of those with new rows in the ledger."""
 
     store: Store
     appender: Appender
@@ -41,6 +43,7 @@ class HubServices:
     clock: Clock
     metrics: Metrics
     on_idle: Callable[[IssueKey], None] = lambda key: None
+    on_conflicts: Callable[[IssueKey], None] = lambda key: None
 
 
 class Hub:
@@ -68,6 +71,7 @@ class Hub:
             limits=limits.room,
             clock=services.clock,
             metrics=services.metrics,
+            conflicts=ConflictDesk(services.store.ledger, services.metrics, self._spawn, services.on_conflicts),
             spawn=self._spawn,
             catch_up=services.relay.catch_up,
             committed=services.relay.committed,

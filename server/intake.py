@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 
 import structlog
 
@@ -12,29 +13,41 @@ from crdt.index import Index
 from crdt.jobs import Check, Checked
 from crdt.keystrokes import runs_of_keystrokes
 from crdt.novelty import says_something_new
-from crdt.records import Verdict
+from crdt.records import UNKNOWN_ARRIVAL, Arrival, Overwrite, Verdict
 from crdt.update import EMPTY_UPDATE, merge
 from server import close_codes
 from server.gaps import Gaps, Submission, Tried
 from server.ground import Ground
 from server.session import Incomplete, Outcome, Receipt, Rejected, Session, Stored
+from storage.conflict_findings import conflicts_of, milliseconds
+from storage.conflicts import NewConflict
 from storage.engine import EngineFailed, EngineUnavailable, IssueKey
 
 
 class Batch:
     """What one turn accepted. `authors[i]` wrote `updates[i]`, and each is causally closed with those before it.
 
-    `weight` counts the bytes of what was submitted · `stuck`: sessions that wait for what other nodes committed.
+    `weight` counts the bytes of what was submitted · `stuck`: sessions that wait for what other nodes committed ·
+    `conflicts`: by number of the update they were found in.
     """
 
-    __slots__ = ("authors", "receipts", "stuck", "updates", "weight")
+    __slots__ = ("authors", "conflicts", "receipts", "stuck", "updates", "weight")
 
     def __init__(self) -> None:
+        self.conflicts: dict[int, list[NewConflict]] = {}
         self.authors: list[Session] = []
         self.updates: list[bytes] = []
         self.receipts: list[tuple[Receipt, Callable[[int], Outcome]]] = []
         self.stuck: list[Session] = []
         self.weight = 0
+
+    def note(self, found: Sequence[NewConflict]) -> None:
+        """Conflicts in what is accepted next. A loser whose author replaces it in the same turn has lost nothing."""
+        replaced = {(conflict.field, conflict.supersedes) for conflict in found}
+        for number, earlier in self.conflicts.items():
+            kept = [conflict for conflict in earlier if (conflict.field, conflict.losing.key) not in replaced]
+            self.conflicts[number] = kept
+        self.conflicts.setdefault(len(self.updates), []).extend(found)
 
     def call_receipts(self, seq: int) -> None:
         """Tell everybody in here what became of their updates; `seq` is the newest of the issue."""
@@ -57,6 +70,7 @@ class Intake:
         self._received = 0
         self._received_bytes = 0
         self._paused: dict[Session, None] = {}
+        self._arrival = UNKNOWN_ARRIVAL  # of what is being judged
         self._log = structlog.get_logger().bind(workspace=key.workspace_id, issue=str(key.issue_id))
 
     @property
@@ -108,7 +122,9 @@ class Intake:
         batch = Batch()
         self._count()
         groups = self._groups()
+        now_ms = milliseconds(self._ground.clock.now())
         for session, submissions in groups.items():
+            self._arrival = Arrival(session.identity.device_id or "", now_ms)
             accepted: list[bytes] = []
             if len(submissions) > 1 and session.may_edit:
                 submissions = self._admit_runs(batch, accepted, submissions)
@@ -154,7 +170,8 @@ class Intake:
             return
         user = session.identity.user_id
         mandate = session.mandate if session.may_comment else None  # nothing at all may be new: that is seen below
-        job = Check(self.index.encode(), update, user, self._limits.update, mandate)
+        arrival = Arrival(session.identity.device_id or "", milliseconds(self._ground.clock.now()))
+        job = Check(self.index.encode(), update, user, self._limits.update, mandate, arrival)
         try:
             checked = await self._ground.engine.run(job, key=self._key, deadline=self._limits.engine_timeout)
             self._take_checked(batch, submission, checked)
@@ -176,6 +193,7 @@ class Intake:
             raise Refused(FORBIDDEN, "a viewer may not edit")
         if checked.update:
             self._replace_index(session, Index.decode(checked.index))
+            self._note(batch, checked.overwrites)
             self._accept(batch, session, [checked.update])
         if not self._settle(batch, submission, has_gap=checked.gap):
             self._park(batch, [submission], others_came=False)
@@ -194,6 +212,9 @@ class Intake:
         if accepted:
             batch.authors.append(session)
             batch.updates.append(accepted[0] if len(accepted) == 1 else merge(accepted))
+
+    def _note(self, batch: Batch, overwrites: Sequence[Overwrite]) -> None:
+        batch.note(conflicts_of(overwrites, timedelta(seconds=self._limits.max_clock_lead)))
 
     def _settle(self, batch: Batch, submission: Submission, *, has_gap: bool) -> bool:
         """An update was judged. False: it has a gap, and must wait because there is something left to try."""
@@ -270,12 +291,13 @@ class Intake:
         if verdict.update:
             accepted.append(verdict.update)
         if verdict.overwrites:
-            self._metrics.overwrites.inc(len(verdict.overwrites))
+            self._note(batch, verdict.overwrites)
         return self._settle(batch, submission, has_gap=verdict.gap)
 
     def _judge(self, session: Session, update: bytes) -> Verdict:
         if session.may_comment:
-            return check(self.index, update, session.identity.user_id, self._limits.update, session.mandate)
+            user, limits = session.identity.user_id, self._limits.update
+            return check(self.index, update, user, limits, session.mandate, self._arrival)
         if says_something_new(self.index, update, self._limits.update):
             raise Refused(FORBIDDEN, "a viewer may not edit")
         return Verdict(b"", False, [])

@@ -31,6 +31,8 @@ class RoomLimits:
     # When the appender's queue is full: how often to try again, and for how long.
     overload_pause: float = 0.05
     overload_timeout: float = 10.0
+    # How much later than it came in an edit may claim to have been written.
+    max_clock_lead: float = 60.0
     update: Limits = field(default_factory=Limits)
     awareness: AwarenessLimits = field(default_factory=AwarenessLimits)
 

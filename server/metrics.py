@@ -66,7 +66,7 @@ class Metrics:
         self.refusals = self._counter("refusals", "Input refused, by reason.", "reason")
         self.gaps = self._counter("gaps", "Updates whose causes were missing.")
         self.asks = self._counter("asks", "SyncStep1 sent to a peer because of a gap.")
-        self.overwrites = self._counter("overwrites", "Concurrent overwrites of one field.")
+        self.conflicts = self._counter("conflicts", "Conflicts recorded with a delta of this node, by kind.", "kind")
 
     def _peers(self) -> None:
         self.rooms = self._gauge("rooms", "Issues open on this node.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 
 import structlog
 
@@ -16,6 +17,7 @@ from crdt.errors import Refused
 from crdt.gate import fold
 from crdt.index import Index
 from crdt.native import PURGED
+from crdt.records import Overwrite
 from crdt.update import merge
 from server import close_codes
 from server.claims import Claims
@@ -26,6 +28,7 @@ from server.gaps import Submission
 from server.ground import Ground
 from server.intake import Batch, Intake
 from server.session import Receipt, Session
+from storage.conflict_findings import arrival_of, conflicts_of
 from storage.engine import IssueKey
 from storage.errors import Overloaded, Purged, StoreError, UnknownWorkspace
 from storage.store import Delta, NewDelta
@@ -55,6 +58,7 @@ class Room:
         self._flight: Flight | None = None
         self._fed: set[int] = set()  # seqs fed by the relay while a commit is in flight
         self._held_back: list[Delta] = []
+        self._late: list[tuple[Delta, Sequence[Overwrite]]] = []  # overwrites that the log told of
         self._log = structlog.get_logger().bind(workspace=key.workspace_id, issue=str(key.issue_id))
 
     @property
@@ -162,8 +166,11 @@ class Room:
         before = dict(self._intake.index.state_vector)
         try:
             for delta in news:
-                if fold(self._intake.index, delta.update, delta.actor_id).gap:
+                verdict = fold(self._intake.index, delta.update, delta.actor_id, arrival_of(delta))
+                if verdict.gap:
                     self._log.error("log is not causally closed", seq=delta.seq)
+                if verdict.overwrites:
+                    self._late.append((delta, verdict.overwrites))
         except Refused as refused:
             self._log.error("log holds unsound bytes", reason=refused.reason, detail=refused.detail)
             self._ground.metrics.failed_rooms.labels("log").inc()
@@ -178,6 +185,8 @@ class Room:
         self.seq = max(self.seq, news[-1].seq)
         self._ground.metrics.foreign_deltas.inc(len(news))
         self._feeder.tell(update, None)
+        if self._flight is None:
+            self._report_late()
 
     def expire_presence(self) -> None:
         """Drop presence that was not renewed in time."""
@@ -230,6 +239,8 @@ class Room:
             NewDelta(workspace_id, issue_id, update, author.identity.user_id, author.identity.device_id, now)
             for author, update in zip(batch.authors, batch.updates, strict=True)
         ]
+        if batch.conflicts:
+            deltas = [delta._replace(conflicts=batch.conflicts.get(at, ())) for at, delta in enumerate(deltas)]
         index = self._intake.index
         self._flight = Flight(batch, deltas, dict(index.state_vector), self._claims.note(index))
         self._append(self._flight, self._loop.time() + self._ground.limits.overload_timeout)
@@ -277,6 +288,9 @@ class Room:
             self._committed.add(flight.update, state_vector)
             self._feeder.tell(flight.update, batch.authors[0] if len(batch.authors) == 1 else None)
         self.seq = max(self.seq, seqs[-1])
+        if batch.conflicts:
+            self._ground.conflicts.committed(self.key, batch.conflicts)
+        self._report_late()
         batch.call_receipts(self.seq)
         self._intake.release(batch.weight)
         if self._intake.is_empty:
@@ -293,6 +307,13 @@ class Room:
             self._ground.settled(self.key)
 
     # What is rare.
+
+    def _report_late(self) -> None:
+        """What was committed here while another node committed too, and is in the log now."""
+        late, self._late = self._late, []
+        for delta, overwrites in late:
+            found = conflicts_of(overwrites, timedelta(seconds=self._ground.limits.max_clock_lead))
+            self._ground.conflicts.late(self.key, max(self.seq, delta.seq), found, delta.created_at)
 
     async def _check(self, submission: Submission) -> None:
         """A large update is checked by an engine, on a copy of the index; everything behind it waits."""

@@ -17,6 +17,7 @@ import structlog
 from crdt.errors import Refused
 from crdt.jobs import Compact, Compacted, Compare
 from storage.backoff import Backoff
+from storage.conflict_findings import arrivals_of, conflicts_of
 from storage.engine import Engine, EngineFailed, EngineUnavailable, IssueKey
 from storage.errors import Corrupt, Purged, StoreError, StoreUnavailable
 from storage.store import Snapshot, Store, StoredIssue
@@ -39,6 +40,7 @@ class CompactorLimits:
     picks_at_once: int = 64
     max_hints: int = 4_096
     longest_backoff_seconds: float = 30.0
+    max_clock_lead_seconds: float = 60.0  # see `storage.conflict_findings`
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,7 @@ class Compactor:
         if len(stored.tail) < min_updates:
             return CompactionStats("skipped", trimmed_deltas=await self._trim(key))
         folded = await self._fold(key, stored)
+        await self._note(key, stored, folded)
         await self._write(key, stored, folded)
         return CompactionStats(
             outcome="compacted" if folded.kept is None else "kept",
@@ -168,6 +171,7 @@ class Compactor:
             snapshot.state if snapshot else None,
             snapshot.index if snapshot else None,
             [(delta.update, delta.actor_id) for delta in stored.tail],
+            arrivals_of(stored.tail),
         )
         folded = await self._engine.run(job, key=key, deadline=self._limits.job_seconds)
         if folded.kept is None:
@@ -177,6 +181,14 @@ class Compactor:
                 "merged bytes kept", workspace=key.workspace_id, issue=str(key.issue_id), reason=folded.kept
             )
         return folded
+
+    async def _note(self, key: IssueKey, stored: StoredIssue, folded: Compacted) -> None:
+        """From here on the values that lost are nowhere but in the ledger. Mostly they have been there since they were
+        committed; not where two nodes committed at once and died before they had heard of each other."""
+        for place, overwrite in folded.overwrites:
+            delta = stored.tail[place]
+            found = conflicts_of([overwrite], timedelta(seconds=self._limits.max_clock_lead_seconds))
+            await self._store.ledger.note(key.workspace_id, key.issue_id, delta.seq, found, delta.created_at)
 
     async def _expect_same(self, key: IssueKey, state: bytes, stored: StoredIssue) -> None:
         compared = await self._engine.run(Compare([state], stored.updates), key=key, deadline=self._limits.job_seconds)

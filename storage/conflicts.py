@@ -145,12 +145,17 @@ class Ledger(Protocol):
     async def page(self, workspace_id: int, query: ConflictQuery) -> list[Conflict]:
         """Up to `query.limit` rows by seq and id."""
 
-    async def settle(self, workspace_id: int, conflict_id: UUID, settlement: Settlement) -> Conflict | None:
-        """Note how a conflict ended, and return its row. A person's word counts above the system's; of two people,
-        or two nodes, the first counts and the row says which. None: no such conflict."""
+    async def claim(self, workspace_id: int, conflict_id: UUID, now: datetime, until: datetime) -> Conflict | None:
+        """Be the one who decides it, until it is settled or `until` has passed, so that of two who decide at once one
+        comes first. None: somebody else has the claim, or there is no such conflict."""
 
-    async def unsettled(self, limit: int) -> list[Conflict]:
-        """Open rows of all workspaces that `LAST_WRITE_WINS` decides and whose losing value is the newer one."""
+    async def settle(self, workspace_id: int, conflict_id: UUID, settlement: Settlement) -> Conflict | None:
+        """Note how a conflict ended, and return its row; a claim on it ends too. A person's word counts above the
+        system's; of two people, or two nodes, the first counts and the row says which. None: no such conflict."""
+
+    async def unsettled(self, limit: int, now: datetime) -> list[Conflict]:
+        """Open rows of all workspaces that `LAST_WRITE_WINS` decides and whose losing value is the newer one; not those
+        that somebody has a claim on."""
 
     async def policy(self, workspace_id: int) -> dict[str, Strategy]:
         """Field → strategy, as far as the workspace says any."""

@@ -34,6 +34,7 @@ class MemoryLedger:
         self._fault = fault
         self._rows: dict[tuple[int, UUID], Conflict] = {}
         self._policies: dict[int, dict[str, Strategy]] = {}
+        self._claims: dict[tuple[int, UUID], datetime] = {}
 
     def record(self, workspace_id: int, issue_id: UUID, seq: int, found: Sequence[NewConflict], at: datetime) -> None:
         """What `note` does, and `MemoryStore.append` with a delta: at once."""
@@ -72,17 +73,34 @@ class MemoryLedger:
         rows = (row for (workspace, _), row in self._rows.items() if workspace == workspace_id)
         return sorted((row for row in rows if _fits(row, query)), key=_place)[: query.limit]
 
+    async def claim(self, workspace_id: int, conflict_id: UUID, now: datetime, until: datetime) -> Conflict | None:
+        await self._fault("before", "claim")
+        key = (workspace_id, conflict_id)
+        if key not in self._rows or self._is_claimed(key, now):
+            return None
+        self._claims[key] = until
+        await self._fault("after", "claim")
+        return self._rows[key]
+
+    def _is_claimed(self, key: tuple[int, UUID], now: datetime) -> bool:
+        return key in self._claims and self._claims[key] > now
+
     async def settle(self, workspace_id: int, conflict_id: UUID, settlement: Settlement) -> Conflict | None:
         await self._fault("before", "settle")
         row = self._rows.get((workspace_id, conflict_id))
         if row is not None and may_settle(row, settlement.by):
             row = self._rows[workspace_id, conflict_id] = _settled(row, settlement)
+        self._claims.pop((workspace_id, conflict_id), None)
         await self._fault("after", "settle")
         return row
 
-    async def unsettled(self, limit: int) -> list[Conflict]:
+    async def unsettled(self, limit: int, now: datetime) -> list[Conflict]:
         await self._fault("before", "unsettled")
-        rows = [row for row in self._rows.values() if row.state == OPEN and row.strategy == LAST_WRITE_WINS]
+        rows = [
+            row
+            for key, row in self._rows.items()
+            if row.state == OPEN and row.strategy == LAST_WRITE_WINS and not self._is_claimed(key, now)
+        ]
         return sorted(rows, key=lambda row: (row.workspace_id, *_place(row)))[:limit]
 
     async def policy(self, workspace_id: int) -> dict[str, Strategy]:

@@ -34,6 +34,11 @@ class PostgresLedger:
         async with self._database.session("list conflicts") as connection:
             return [conflicts.conflict(row) for row in await connection.fetch(statement, *arguments)]
 
+    async def claim(self, workspace_id: int, conflict_id: UUID, now: datetime, until: datetime) -> Conflict | None:
+        async with self._database.session("claim a conflict") as connection:
+            row = await connection.fetchrow(conflicts.CLAIM, workspace_id, conflict_id, now, until)
+        return conflicts.conflict(row) if row else None
+
     async def settle(self, workspace_id: int, conflict_id: UUID, settlement: Settlement) -> Conflict | None:
         arguments = conflicts.settle_arguments(workspace_id, conflict_id, settlement)
         async with self._database.session("settle a conflict") as connection:
@@ -42,9 +47,9 @@ class PostgresLedger:
             row = row or await connection.fetchrow(conflicts.ONE, workspace_id, conflict_id)
         return conflicts.conflict(row) if row else None
 
-    async def unsettled(self, limit: int) -> list[Conflict]:
+    async def unsettled(self, limit: int, now: datetime) -> list[Conflict]:
         async with self._database.session("look for undecided conflicts") as connection:
-            return [conflicts.conflict(row) for row in await connection.fetch(conflicts.UNSETTLED, limit)]
+            return [conflicts.conflict(row) for row in await connection.fetch(conflicts.UNSETTLED, limit, now)]
 
     async def policy(self, workspace_id: int) -> dict[str, Strategy]:
         async with self._database.session("read the conflict policy") as connection:

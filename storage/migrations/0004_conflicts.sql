@@ -26,6 +26,7 @@ CREATE TABLE conflicts (
     resolved_by     text,
     resolved_at     timestamptz,
     created_at      timestamptz NOT NULL,
+    claimed_until   timestamptz,         -- somebody decides it just now
     PRIMARY KEY (workspace_id, id),
     CHECK ((state = 'resolved') = (resolution IS NOT NULL AND resolved_by IS NOT NULL AND resolved_at IS NOT NULL))
 );

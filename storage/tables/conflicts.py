@@ -71,17 +71,25 @@ NOTE: Final = f"""
 WITH located AS (
     SELECT found.*, $2::bigint AS workspace_id, $3::uuid AS issue_id, $4::bigint AS seq, $5::timestamptz AS created_at
     FROM {_FOUND.format("$1")}
+    WHERE NOT EXISTS (SELECT FROM tombstones WHERE workspace_id = $2 AND issue_id = $3)
 ){_RECORD} SELECT"""
 
 ONE: Final = f"SELECT {_COLUMNS} FROM conflicts WHERE workspace_id = $1 AND id = $2"
 
+CLAIM: Final = f"""
+UPDATE conflicts SET claimed_until = $4
+WHERE workspace_id = $1 AND id = $2 AND (claimed_until <= $3) IS NOT FALSE
+RETURNING {_COLUMNS}"""
+
 SETTLE: Final = f"""
-UPDATE conflicts SET state = 'resolved', resolution = $3, resolved_value = $4, resolved_by = $5, resolved_at = $6
+UPDATE conflicts SET state = 'resolved', resolution = $3, resolved_value = $4, resolved_by = $5, resolved_at = $6,
+    claimed_until = NULL
 WHERE workspace_id = $1 AND id = $2 AND (state = 'open' OR resolved_by = 'system' AND $5 <> 'system')
 RETURNING {_COLUMNS}"""
 
 UNSETTLED: Final = f"""
-SELECT {_COLUMNS} FROM conflicts WHERE state = 'open' AND strategy = 'last_write_wins'
+SELECT {_COLUMNS} FROM conflicts
+WHERE state = 'open' AND strategy = 'last_write_wins' AND (claimed_until <= $2) IS NOT FALSE
 ORDER BY workspace_id, seq, id LIMIT $1"""
 
 POLICY: Final = "SELECT field, strategy FROM conflict_policies WHERE workspace_id = $1"

@@ -142,17 +142,17 @@ class TestStrategies:
         [row] = await rows(twin, workspace)
         if minutes == 1:
             assert (row.state, row.resolution, row.resolved_by, row.resolved_at) == (OPEN, None, None, None)
-            assert await twin.ledger.unsettled(10) == [row]
+            assert await twin.ledger.unsettled(10, NOON) == [row]
         else:
             assert (row.state, row.resolution, row.resolved_by, row.resolved_at) == (RESOLVED, STANDING, SYSTEM, NOON)
-            assert await twin.ledger.unsettled(10) == []
+            assert await twin.ledger.unsettled(10, NOON) == []
 
     async def test_merging_is_its_own_decision_and_a_persons_waits(self, twin: Store, workspace: int) -> None:
         merged = replace(FOUND, field="priority", otherwise=MERGE_FIELDS)
         await append(twin, workspace, merged, OPEN_FOUND)
         states = {row.field: (row.state, row.resolution) for row in await rows(twin, workspace)}
         assert states == {"priority": (RESOLVED, STANDING), "status": (OPEN, None)}
-        assert await twin.ledger.unsettled(10) == []
+        assert await twin.ledger.unsettled(10, NOON) == []
 
 
 class TestSettling:
@@ -179,6 +179,19 @@ class TestSettling:
         settled = await twin.ledger.settle(workspace, row.id, Settlement(LOSING, "ana", NOON))
         assert settled is not None
         assert (settled.resolution, settled.resolved_by) == (LOSING, "ana")
+
+    async def test_one_at_a_time_decides_it(self, twin: Store, workspace: int) -> None:
+        newer = replace(FOUND, losing=replace(BOB, at=NOON + timedelta(minutes=1)))
+        await append(twin, workspace, newer)
+        [row] = await rows(twin, workspace)
+        ledger, soon, late = twin.ledger, NOON + timedelta(seconds=30), NOON + timedelta(seconds=31)
+        assert await ledger.claim(workspace, row.id, NOON, soon) == row
+        assert await ledger.claim(workspace, row.id, NOON, soon) is None
+        assert (await ledger.unsettled(10, NOON), await ledger.unsettled(10, late)) == ([], [row])
+        assert await ledger.claim(workspace, row.id, late, late + timedelta(seconds=30)) == row
+        await ledger.settle(workspace, row.id, Settlement(LOSING, SYSTEM, late))
+        assert await ledger.claim(workspace, row.id, late, late + timedelta(seconds=30)) is not None
+        assert await ledger.claim(workspace, UUID(int=5), NOON, soon) is None
 
     async def test_an_unknown_one_is_none(self, twin: Store, workspace: int) -> None:
         assert await twin.ledger.settle(workspace, UUID(int=5), Settlement(LOSING, "ana", NOON)) is None
