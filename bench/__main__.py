@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench import engines, feeding, gate, merging, opening, projection, pushing, relay
+from bench import engines, feeding, gate, importing, merging, opening, projection, pushing, relay
 from bench.cores import Cores
 from bench.facts import facts
 from bench.plan import LoadFailed
@@ -39,6 +39,7 @@ class Section(StrEnum):
     STORAGE = "storage"
     ENGINE = "engine"
     PROJECTION = "projection"
+    IMPORT = "import"
 
 
 MEASURES: dict[Section, Callable[[Cores, Scale], Iterator[Report]]] = {
@@ -50,6 +51,7 @@ MEASURES: dict[Section, Callable[[Cores, Scale], Iterator[Report]]] = {
     Section.STORAGE: opening.measure,
     Section.ENGINE: engines.measure,
     Section.PROJECTION: projection.measure,
+    Section.IMPORT: importing.measure,
 }
 
 

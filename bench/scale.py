@@ -23,6 +23,7 @@ class Scale:
     push_s: float = 1.5
     feed_issues: int = 10_000  # of the big workspace; the small one has a tenth
     feed_changes: int = 500  # issues that change while a client is away
+    imported: int = 10_000
 
     @classmethod
     def quick(cls) -> Scale:
@@ -42,4 +43,5 @@ class Scale:
             push_s=0.7,
             feed_issues=2_000,
             feed_changes=100,
+            imported=500,
         )

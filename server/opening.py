@@ -13,6 +13,7 @@ from storage.data_directory import DirectoryInUse, DirectoryLock
 from storage.database import open_database
 from storage.embedded import EmbeddedPostgres
 from storage.errors import StoreError
+from storage.import_ledger import ImportLedger
 from storage.issue_reader import IssueReader
 from storage.migrate import migrate
 from storage.postgres import PostgresStore
@@ -22,10 +23,12 @@ CLOSE_SECONDS = 1.0  # for statements under way when everything that could wait 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A migrated, connected store, and its issues as records. `embedded` is None when the database is not ours."""
+    """A migrated, connected store, its issues as records, and the account of imports. `embedded` is None when the
+    database is not ours."""
 
     store: PostgresStore
     issues: IssueReader
+    imports: ImportLedger
     dsn: str
     embedded: EmbeddedPostgres | None
 
@@ -45,8 +48,9 @@ async def open_store(settings: Settings, *, serving: bool = False) -> AsyncItera
         dsn = embedded.dsn if embedded else database_url(settings)
         await migrate(dsn)
         database = await open_database(dsn, bounds.of_database(settings))
-        stack.push_async_callback(database.close, CLOSE_SECONDS)
-        yield Opened(PostgresStore(database), IssueReader(database), dsn, embedded)
+        store = PostgresStore(database)
+        stack.push_async_callback(store.close, CLOSE_SECONDS)
+        yield Opened(store, IssueReader(database), ImportLedger(database), dsn, embedded)
 
 
 def database_url(settings: Settings) -> str:

@@ -60,11 +60,12 @@ Result = TypeVar("Result", bound=Made)
 @dataclass(frozen=True, slots=True)
 class Issue:
     """What an edit is made of: all that is committed, and who writes it, with which client id, which nobody else has
-    until it is committed."""
+    until it is committed. `seq`: the newest of `updates`."""
 
     updates: Sequence[bytes]
     client_id: int
     author: Author
+    seq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ class Records:
             async with asyncio.timeout(self._timeout_seconds), turn:
                 room = await pen.enter(workspace, issue_id)
                 author = Author(writer.user_id, writer.device_id or "", self._services.clock.now())
-                issue = Issue(room.updates(), self._client_id(key, writer.user_id), author)
+                issue = Issue(room.updates(), self._client_id(key, writer.user_id), author, room.seq)
                 made = await self._made(key, job_of(issue))
                 seq = room.seq if made.update == EMPTY_UPDATE else await self._commit(pen, made.update)
         except TimeoutError:

@@ -239,9 +239,9 @@ class PostgresStore:
         async with self._database.session("write to the database") as connection:
             await connection.execute(_PROBE)
 
-    async def close(self) -> None:
+    async def close(self, deadline: float = 5.0) -> None:
         self._append.drop()
-        await self._database.close()
+        await self._database.close(deadline)
 
 
 class _Turn:

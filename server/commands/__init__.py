@@ -2,7 +2,7 @@
 
 import typer
 
-from server.commands import compact, export, info, purge, quarantine, replay, verify
+from server.commands import compact, export, imports, info, purge, quarantine, replay, verify
 
 
 def register(app: typer.Typer) -> None:
@@ -13,4 +13,5 @@ def register(app: typer.Typer) -> None:
     app.command("export")(export.command)
     app.command("purge")(purge.command)
     app.command("info")(info.command)
+    app.add_typer(imports.commands, name="import")
     app.add_typer(quarantine.commands, name="quarantine")

@@ -19,6 +19,8 @@ from server.config import Settings
 from server.engine import EnginePool
 from server.opening import open_store
 from storage.engine import EngineError
+from storage.import_ledger import ImportLedger
+from storage.issue_reader import IssueReader
 from storage.postgres import PostgresStore
 from storage.replay import Scope
 
@@ -36,6 +38,8 @@ class Workbench:
 
     settings: Settings
     store: PostgresStore
+    issues: IssueReader
+    imports: ImportLedger
     dsn: str
     engine: EnginePool
     console: Console
@@ -50,7 +54,9 @@ async def workbench(database_url: str | None, data_dir: Path | None) -> AsyncIte
     async with open_store(settings) as opened:
         engine = EnginePool(bounds.of_engine(settings))
         try:
-            yield Workbench(settings, opened.store, opened.dsn, engine, Console(stderr=True))
+            yield Workbench(
+                settings, opened.store, opened.issues, opened.imports, opened.dsn, engine, Console(stderr=True)
+            )
         finally:
             await engine.close()
 

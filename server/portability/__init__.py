@@ -36,17 +36,18 @@ class Format(StrEnum):
         assert_never(self)
 
 
-def chunks(export: Export, written_as: Format) -> AsyncIterator[str]:
-    """The file, a piece at a time. CSV and Markdown hold no users. Raises what reading raises."""
+def chunks(export: Export, written_as: Format, *, with_state: bool = False) -> AsyncIterator[str]:
+    """The file, a piece at a time. CSV and Markdown hold no users; SQL and Markdown always say their state. Raises what
+    reading raises."""
     match written_as:
         case Format.SQL:
             return sql.write(export.header, export.users(), export.issues())
         case Format.JSON:
-            return json_file.write(export.header, export.users(), export.issues())
+            return json_file.write(export.header, export.users(), export.issues(), with_state=with_state)
         case Format.NDJSON:
-            return ndjson.write(export.header, export.users(), export.issues())
+            return ndjson.write(export.header, export.users(), export.issues(), with_state=with_state)
         case Format.CSV:
-            return csv_file.write(export.header, export.issues())
+            return csv_file.write(export.header, export.issues(), with_state=with_state)
         case Format.MARKDOWN:
             return markdown.write(export.header, export.issues())
     assert_never(written_as)

@@ -1,4 +1,4 @@
-"""JSON: one object with `workspace`, `seq`, `epoch`, `users` and `issues`, a record a line."""
+"""JSON: one object with `users` and `issues`, a record a line; with its state, `workspace`, `seq` and `epoch` first."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from storage.store import ProjectedIssue
 
 
 async def write(
-    header: ExportHeader, users: AsyncIterator[User], issues: AsyncIterator[ProjectedIssue]
+    header: ExportHeader, users: AsyncIterator[User], issues: AsyncIterator[ProjectedIssue], *, with_state: bool = False
 ) -> AsyncIterator[str]:
     """The file in chunks."""
-    yield dumped(header_record(header))[:-1] + ',\n"users":['
+    yield (dumped(header_record(header))[:-1] + ",\n" if with_state else "{") + '"users":['
     separator = "\n"
     async for user in users:
         yield separator + dumped(user_record(user))
@@ -21,6 +21,6 @@ async def write(
     yield '],\n"issues":['
     separator = "\n"
     async for issue in issues:
-        yield separator + dumped(issue_record(issue))
+        yield separator + dumped(issue_record(issue, with_state=with_state))
         separator = ",\n"
     yield "]}\n"

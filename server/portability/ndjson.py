@@ -1,4 +1,4 @@
-"""NDJSON: a line `{"export": …}` that says which state it is, a line `{"user": …}` a user, then an issue a line."""
+"""NDJSON: a line `{"user": …}` a user, then an issue a line; with its state, a line `{"export": …}` first."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from storage.store import ProjectedIssue
 
 
 async def write(
-    header: ExportHeader, users: AsyncIterator[User], issues: AsyncIterator[ProjectedIssue]
+    header: ExportHeader, users: AsyncIterator[User], issues: AsyncIterator[ProjectedIssue], *, with_state: bool = False
 ) -> AsyncIterator[str]:
     """The file in chunks, a line each."""
-    yield dumped({"export": header_record(header)}) + "\n"
+    if with_state:
+        yield dumped({"export": header_record(header)}) + "\n"
     async for user in users:
         yield dumped({"user": user_record(user)}) + "\n"
     async for issue in issues:
-        yield dumped(issue_record(issue)) + "\n"
+        yield dumped(issue_record(issue, with_state=with_state)) + "\n"

@@ -16,10 +16,11 @@ def header_record(header: ExportHeader) -> dict[str, Any]:
     return {"workspace": header.workspace, "seq": header.seq, "epoch": str(header.epoch)}
 
 
-def issue_record(issue: ProjectedIssue) -> dict[str, Any]:
-    """One issue with its comments."""
+def issue_record(issue: ProjectedIssue, *, with_state: bool = False) -> dict[str, Any]:
+    """One issue with its comments: all that an import restores and, `with_state`, what belongs to this workspace and
+    this moment."""
     c = issue.content
-    return {
+    record: dict[str, Any] = {
         "id": str(issue.issue_id),
         "title": c.title,
         "description": c.description,
@@ -31,14 +32,18 @@ def issue_record(issue: ProjectedIssue) -> dict[str, Any]:
         "labels": list(c.labels),
         "createdBy": c.created_by,
         "createdAt": iso(c.created_at),
-        "updatedAt": iso(c.updated_at),
         "completedAt": iso(c.completed_at),
         "deletedAt": iso(c.deleted_at),
-        "version": issue.version,
-        "seq": issue.seq,
-        "unreadable": list(c.unreadable),
         "comments": [comment_record(comment) for comment in c.comments],
     }
+    if with_state:
+        record |= {
+            "updatedAt": iso(c.updated_at),
+            "version": issue.version,
+            "seq": issue.seq,
+            "unreadable": list(c.unreadable),
+        }
+    return record
 
 
 def comment_record(comment: Comment) -> dict[str, Any]:

@@ -43,6 +43,7 @@ HOLDERS: Final = (
     ("snapshots", "issue_id"),
     ("comments", "issue_id"),
     ("conflicts", "issue_id"),
+    ("import_items", "issue_id"),
     ("issues", "id"),
     ("documents", "issue_id"),
 )

@@ -51,7 +51,7 @@ def test_an_export_is_the_same_bytes_when_nothing_changed(desk: Desk, tmp_path: 
 
 
 def test_what_was_written_before_is_in_it(desk: Desk) -> None:
-    whole = json.loads(desk("export", "--format", "json").stdout)
+    whole = json.loads(desk("export", "--format", "json", "--with-state").stdout)
     assert (whole["seq"], whole["issues"][0]["id"], whole["issues"][0]["version"]) == (5, str(ISSUE), 5)
 
 

@@ -59,7 +59,7 @@ def written(chunks: AsyncIterator[str]) -> str:
 
 
 def test_json_holds_header_users_and_issues() -> None:
-    whole = json.loads(written(json_file.write(HEADER, each([USER]), each(ISSUES))))
+    whole = json.loads(written(json_file.write(HEADER, each([USER]), each(ISSUES), with_state=True)))
     assert (whole["workspace"], whole["seq"], whole["epoch"]) == ("main", 7, str(HEADER.epoch))
     assert whole["users"][0]["name"] == NASTY
     first, second = whole["issues"]
@@ -73,13 +73,17 @@ def test_an_empty_workspace_is_valid_json() -> None:
 
 
 def test_ndjson_is_a_record_a_line() -> None:
-    lines = written(ndjson.write(HEADER, each([USER]), each(ISSUES))).split("\n")[:-1]
+    lines = written(ndjson.write(HEADER, each([USER]), each(ISSUES), with_state=True)).split("\n")[:-1]
     assert [next(iter(json.loads(line))) for line in lines] == ["export", "user", "id", "id"]
 
 
 def cells(texts: list[str]) -> list[dict[str, str]]:
     issues = [issue(number, text) for number, text in enumerate(texts)]
-    return list(csv.DictReader(StringIO(written(csv_file.write(HEADER, each(issues))), newline=""), strict=True))
+    return list(
+        csv.DictReader(
+            StringIO(written(csv_file.write(HEADER, each(issues), with_state=True)), newline=""), strict=True
+        )
+    )
 
 
 @given(ANY_TEXT | st.text("'=+-@\t\r\n\",a"))
