@@ -24,7 +24,7 @@ from storage.issue_reader import IssueReader
 from storage.postgres import PostgresStore
 from storage.tables.issue_queries import IssueQuery, Keyset, statement
 from tests.server.house import house
-from tests.server.rest.asking import ask, verify
+from tests.server.rest.asking import NO_TRANSFER, ask, verify
 from tests.simulation.time import VirtualClock
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -74,7 +74,7 @@ async def api(store: PostgresStore, dsn: str) -> AsyncIterator[Api]:
     connection = await asyncpg.connect(dsn)
     async with house(store=store) as home:
         records = Records(RecordServices(home.hub, home.engine, VirtualClock()))
-        served = operations_of(ApiServices(IssueReader(database), records, min_seq_seconds=0.1))
+        served = operations_of(ApiServices(IssueReader(database), records, NO_TRANSFER, min_seq_seconds=0.1))
         yield Api(http_app(Metrics(), ready, routes_of(Frame(store, verify), served)), connection, workspace.id)
     await connection.close()
     await database.close()

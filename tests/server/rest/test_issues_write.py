@@ -25,7 +25,7 @@ from storage.database import DatabaseLimits, open_database
 from storage.issue_reader import IssueReader
 from storage.postgres import PostgresStore
 from tests.server.house import House, Peer, house
-from tests.server.rest.asking import ask, verify
+from tests.server.rest.asking import NO_TRANSFER, ask, verify
 from tests.simulation.time import VirtualClock
 from tests.storage.compacting import project
 
@@ -55,7 +55,7 @@ async def api(store: PostgresStore, dsn: str) -> AsyncIterator[Api]:
     database = await open_database(dsn, DatabaseLimits(connections_max=2))
     async with house(store=store) as home:
         records = Records(RecordServices(home.hub, home.engine, VirtualClock()))
-        served = operations_of(ApiServices(IssueReader(database), records))
+        served = operations_of(ApiServices(IssueReader(database), records, NO_TRANSFER))
         yield Api(http_app(Metrics(), ready, routes_of(Frame(store, verify), served)), home)
     await database.close()
 
