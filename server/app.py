@@ -23,13 +23,11 @@ from server.doors.http import NotReady, http_app
 from server.doors.rest.api import ApiServices, operations_of
 from server.doors.rest.frame import Frame
 from server.doors.rest.routes import routes_of
-from server.doors.rest.transfer import TransferServices
 from server.doors.yjs import YjsServices
 from server.engine import EnginePool
 from server.entrance import Entrance
 from server.feeds import Feeds
 from server.hub import Hub, HubServices
-from server.imports import ImportServices
 from server.listener import Listener, bind, listen
 from server.metrics import Metrics
 from server.observation import Observation
@@ -181,6 +179,7 @@ class Node:
         if self._opened.embedded is not None:
             supervisor.keep("postgres watch", self._opened.embedded.watch)
         supervisor.keep("projector", self._projector.run)
+        supervisor.keep("words", self._opened.words.run)
         supervisor.keep("compactor", self._compactor.run)
         supervisor.keep("purger", self._purger.run)
         supervisor.keep("relay", self._relay.run)
@@ -229,9 +228,7 @@ class Node:
         feed = Changes(ChangesServices(self._opened.store, self._feeds, self._doorman.verify), ChangesLimits())
         frame = Frame(self._opened.store, self._doorman.verify)
         records = Records(RecordServices(self._hub, self._engine, self._clock))
-        imports = ImportServices(records, self._opened.imports, self._opened.issues, self._opened.store, self._clock)
-        transfer = TransferServices(imports, self._opened.dsn, self._settings.max_import_bytes)
-        served = operations_of(ApiServices(self._opened.issues, records, transfer))
+        served = operations_of(ApiServices(self._opened.issues, records))
         return [Route(changes.PATH, feed.answer), *routes_of(frame, served)]
 
     def _committed(self, stats: CommitStats) -> None:
@@ -243,6 +240,7 @@ class Node:
 
     def _projected(self, stats: PageStats) -> None:
         self._observe.page(stats)
+        self._opened.words.wake()
         self._feeds.wake()
 
     def _wake(self, workspace_ids: Collection[int] | None) -> None:

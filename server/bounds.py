@@ -19,6 +19,7 @@ from storage.compactor import CompactorLimits
 from storage.database import DatabaseLimits
 from storage.projector import ProjectorLimits
 from storage.purger import PurgerLimits
+from storage.words import WordsLimits
 
 
 def of_database(settings: Settings) -> DatabaseLimits:
@@ -158,6 +159,11 @@ def of_projector(settings: Settings) -> ProjectorLimits:
         settle_seconds=settings.projection_settle_seconds,
         poll_seconds=settings.projection_poll_seconds,
     )
+
+
+def of_words(settings: Settings) -> WordsLimits:
+    """What issues are found by."""
+    return WordsLimits(settle_seconds=settings.search_settle_seconds)
 
 
 def of_compactor(settings: Settings) -> CompactorLimits:

@@ -163,6 +163,7 @@ class Settings(BaseModel):
     projection_page_deltas: int = _setting(1_000, "deltas projected in one transaction", ge=1)
     projection_settle_seconds: float = _setting(0.1, "to gather what is written before it is projected", ge=0)
     projection_poll_seconds: float = _setting(1.0, "between two looks for what other nodes wrote", gt=0)
+    search_settle_seconds: float = _setting(0.5, "to gather edits before the words of an issue are read anew", ge=0)
     compaction_updates: int = _setting(500, "deltas since the snapshot that make an issue due", ge=1)
     compaction_bytes: ByteSize = _setting(MIB, "bytes since the snapshot that make an issue due", ge=KIB)
     compaction_idle_updates: int = _setting(
@@ -170,7 +171,6 @@ class Settings(BaseModel):
     )
     compaction_interval_seconds: float = _setting(5.0, "between two looks for issues that are due", gt=0)
     history_days: float = _setting(30.0, "how far back an issue can be shown as it was", ge=0)
-    max_import_bytes: ByteSize = _setting(GIB, "a file that is imported over HTTP", ge=MIB)
     purge_after_days: float = _setting(
         30.0, "a deleted issue that nobody touches for so long is removed for good; 0 keeps it", ge=0
     )

@@ -17,17 +17,19 @@ from storage.import_ledger import ImportLedger
 from storage.issue_reader import IssueReader
 from storage.migrate import migrate
 from storage.postgres import PostgresStore
+from storage.words import Words
 
 CLOSE_SECONDS = 1.0  # for statements under way when everything that could wait for them has ended
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A migrated, connected store, its issues as records, and the account of imports. `embedded` is None when the
-    database is not ours."""
+    """A migrated, connected store, its issues as records, what keeps the words they are found by, and the account of
+    imports. `embedded` is None when the database is not ours."""
 
     store: PostgresStore
     issues: IssueReader
+    words: Words
     imports: ImportLedger
     dsn: str
     embedded: EmbeddedPostgres | None
@@ -50,7 +52,8 @@ async def open_store(settings: Settings, *, serving: bool = False) -> AsyncItera
         database = await open_database(dsn, bounds.of_database(settings))
         store = PostgresStore(database)
         stack.push_async_callback(store.close, CLOSE_SECONDS)
-        yield Opened(store, IssueReader(database), ImportLedger(database), dsn, embedded)
+        words = Words(database, bounds.of_words(settings))
+        yield Opened(store, IssueReader(database), words, ImportLedger(database), dsn, embedded)
 
 
 def database_url(settings: Settings) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from storage.database import connect, translated
+from storage.tables import issue_words
 from storage.tables.workspaces import PROJECTION
 
 _WORKSPACES: Final = """
@@ -44,9 +45,11 @@ class WorkspaceInventory:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """`table_bytes`: table → bytes on disk with its indexes, biggest first."""
+    """`table_bytes`: table → bytes on disk with its indexes, biggest first · `has_trigrams`: texts are found by parts
+    of words and near misses too."""
 
     postgres: str
+    has_trigrams: bool
     workspaces: tuple[WorkspaceInventory, ...]
     table_bytes: tuple[tuple[str, int], ...]
 
@@ -59,10 +62,12 @@ async def take_inventory(dsn: str) -> Inventory:
             workspaces = await connection.fetch(_WORKSPACES, PROJECTION)
             tables = await connection.fetch(_TABLES)
             version: str = await connection.fetchval("SHOW server_version")
+            has_trigrams: bool = await connection.fetchval(issue_words.HAS_TRIGRAMS)
     finally:
         await connection.close()
     return Inventory(
         version,
+        has_trigrams,
         tuple(WorkspaceInventory(*row) for row in workspaces),
         tuple((row["name"], row["bytes"]) for row in tables),
     )

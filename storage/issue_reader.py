@@ -8,23 +8,25 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from storage.database import Database
+from storage.database import Connection, Database
 from storage.errors import Purged
 from storage.store import ProjectedIssue
-from storage.tables import issues, tombstones, workspaces
-from storage.tables.issue_queries import IssueQuery, Keyset, statement
+from storage.tables import issue_words, issues, tombstones, workspaces
+from storage.tables.issue_queries import MANY, IssueQuery, KeysetValue, count_found, statement
 
+_LIST_SECONDS: Final = 5.0  # a search for what nearly everything holds, in a big workspace, is given up
+_TRIGRAM_CHARS: Final = 3
 _LOOK_SECONDS: Final = 0.02
 _MAX_LOOK_SECONDS: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class IssuePage:
-    """Some rows in the order asked for, without their comments. `following`: where the next page starts, None at the
-    end."""
+    """Some rows in the order asked for, without their comments. `following`: where the next page starts, the values of
+    the last row one a column of the order; None at the end."""
 
     issues: Sequence[ProjectedIssue]
-    following: Keyset | None
+    following: Sequence[KeysetValue] | None
 
 
 class IssueReader:
@@ -32,6 +34,7 @@ class IssueReader:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._has_trigrams: bool | None = None  # not looked yet
 
     async def one(self, workspace_id: int, issue_id: UUID) -> ProjectedIssue | None:
         """The row of an issue, deleted or not, without its comments; None when there is none. Raises `Purged`."""
@@ -43,29 +46,45 @@ class IssueReader:
 
     async def page(self, workspace_id: int, query: IssueQuery) -> IssuePage:
         """Up to `query.limit` rows."""
-        sql, arguments = statement(workspace_id, query)
         async with self._database.session("list issues") as connection:
-            rows = await connection.fetch(sql, *arguments)
-        found = list(issues.projected_issues(rows, ()).values())
-        page = found[: query.limit]
-        if len(found) == len(page):
+            words, is_broad = "", False
+            if query.text is not None:
+                words = await self._words(connection, query.text)
+                counting, arguments = count_found(workspace_id, query.text, words)
+                is_broad = await connection.fetchval(counting, *arguments, timeout=_LIST_SECONDS) > MANY
+            sql, arguments = statement(workspace_id, query, words=words, is_broad=is_broad)
+            rows = await connection.fetch(sql, *arguments, timeout=_LIST_SECONDS)
+        page = [issues.projected_issue(row) for row in rows[: query.limit]]
+        if len(rows) == len(page):
             return IssuePage(page, None)
-        last = page[-1]
-        return IssuePage(page, Keyset(last.issue_id, None if query.sort == "id" else last.content.updated_at))
+        return IssuePage(page, [rows[len(page) - 1][f"key_{at}"] for at in range(len(query.order))])
 
-    async def wait_for(self, workspace_id: int, seq: int, seconds: float) -> bool:
-        """Wait until the projection has reached `seq`, at most `seconds`. False: it has not."""
+    async def wait_for(self, workspace_id: int, seq: int, seconds: float, *, with_words: bool = False) -> bool:
+        """Wait until the projection has reached `seq`, and what texts are found by too `with_words`; at most `seconds`.
+        False: it has not."""
         try:
             async with asyncio.timeout(seconds):
                 pause = _LOOK_SECONDS
-                while await self._projected_through(workspace_id) < seq:
+                while not await self._has_reached(workspace_id, seq, with_words=with_words):
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, _MAX_LOOK_SECONDS)
         except TimeoutError:
             return False
         return True
 
-    async def _projected_through(self, workspace_id: int) -> int:
+    async def _has_reached(self, workspace_id: int, seq: int, *, with_words: bool) -> bool:
         async with self._database.session("read the projection's cursor") as connection:
             cursor: int | None = await connection.fetchval(workspaces.CURSOR, workspace_id, workspaces.PROJECTION)
-        return cursor or 0
+            if (cursor or 0) < seq:
+                return False
+            return not (with_words and await connection.fetchval(issue_words.IS_DUE, workspace_id, seq))
+
+    async def _words(self, connection: Connection, text: str) -> str:
+        if len(text) >= _TRIGRAM_CHARS and await self._look_for_trigrams(connection):
+            return issue_words.BY_TRIGRAMS
+        return issue_words.BY_WORDS
+
+    async def _look_for_trigrams(self, connection: Connection) -> bool:
+        if self._has_trigrams is None:
+            self._has_trigrams = await connection.fetchval(issue_words.HAS_TRIGRAMS)
+        return bool(self._has_trigrams)

@@ -9,6 +9,7 @@ from typing import Final
 
 from storage.database import Connection, connect, translated
 from storage.errors import StoreError
+from storage.tables import issue_words
 
 DIRECTORY: Final = Path(__file__).parent / "migrations"
 
@@ -67,6 +68,7 @@ async def migrate(dsn: str, directory: Path = DIRECTORY) -> list[str]:
         with translated("migrate the database"):
             while (name := await _apply_next(connection, wanted)) is not None:
                 applied.append(name)
+            await _enable_trigrams(connection)
     finally:
         connection.terminate() if connection.is_in_transaction() else await connection.close()
     return applied
@@ -90,6 +92,12 @@ async def _apply_next(connection: Connection, wanted: list[Migration]) -> str | 
             migration.checksum,
         )
         return migration.name
+
+
+async def _enable_trigrams(connection: Connection) -> None:
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+        await connection.execute(issue_words.ENABLE_TRIGRAMS)
 
 
 async def _applied_count(connection: Connection, wanted: list[Migration]) -> int:

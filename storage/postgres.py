@@ -25,7 +25,17 @@ from storage.store import (
     Workspace,
     unless_purged,
 )
-from storage.tables import conflicts, deltas, documents, issues, snapshots, tombstones, workspaces
+from storage.tables import (
+    conflicts,
+    deltas,
+    documents,
+    issue_labels,
+    issue_words,
+    issues,
+    snapshots,
+    tombstones,
+    workspaces,
+)
 
 PAGE_BYTES_MAX: Final = 32 * 1024 * 1024
 
@@ -278,10 +288,13 @@ class _Turn:
             issues.UPSERT, [issues.upsert_arguments(self._workspace_id, row) for row in new]
         )
         columns = issues.comment_arguments(new)
-        await self._connection.execute(
-            issues.DELETE_COMMENTS, self._workspace_id, [row.issue_id for row in new], *columns[:2]
-        )
+        issue_ids = [row.issue_id for row in new]
+        await self._connection.execute(issues.DELETE_COMMENTS, self._workspace_id, issue_ids, *columns[:2])
         await self._connection.execute(issues.UPSERT_COMMENTS, self._workspace_id, *columns)
+        await self._connection.execute(issue_labels.DELETE, self._workspace_id, issue_ids)
+        await self._connection.execute(issue_labels.UPSERT, self._workspace_id, issue_ids)
+        seqs = [row.seq for row in new]
+        await self._connection.execute(issue_words.NOTE_DUE, self._workspace_id, seqs, issue_ids)
 
 
 @asynccontextmanager

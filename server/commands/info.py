@@ -35,7 +35,8 @@ def versions(inventory: Inventory) -> str:
     kind = "plain Python" if is_plain_python(gate.__file__) else "compiled"
     return (
         f"syncline {_own_version()}, Python {platform.python_version()}, gate {kind},"
-        f" pycrdt {metadata.version('pycrdt')}, Postgres {inventory.postgres}"
+        f" pycrdt {metadata.version('pycrdt')}, Postgres {inventory.postgres},"
+        f" search by words{' and trigrams' if inventory.has_trigrams else ' (no pg_trgm)'}"
     )
 
 

@@ -1,38 +1,67 @@
 """Pages of `issues` for those who read records: filters, and keysets that writes in between do not disturb."""
 
-# ruff: noqa: S608 -- the statement is built from constants of this module; every value is an argument
+# ruff: noqa: S608 -- the statements are built from constants of this module; every value is an argument
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final, TypeAlias
 from uuid import UUID
 
-Sort = Literal["id", "-updated_at"]
-
-_COLUMNS: Final = """id, seq, version, title, description, status, priority, user_id, session_id, claude_task_id,
-    labels, created_by, created_at, updated_at, completed_at, deleted_at, unreadable"""
-# A descending index scan yields NULL first, and so does the order: a row without a time is on the first page, not lost.
-_ORDERS: Final[dict[Sort, str]] = {"id": "id", "-updated_at": "updated_at DESC, id DESC"}
+KeysetValue: TypeAlias = str | int | datetime | UUID | None
 
 
 @dataclass(frozen=True, slots=True)
-class Keyset:
-    """The last row of the page before. `updated_at` is None where that row has none, or the sort is by id."""
+class Column:
+    """What a list may be sorted by: its expression, and the type of its values. NULL is first descending and last
+    ascending, as an index has it, so that a row without a value is on a page, not lost."""
 
-    id: UUID
-    updated_at: datetime | None = None
+    name: str
+    expression: str
+    type: str
+    is_nullable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SortKey:
+    """One column of an order."""
+
+    column: Column
+    is_descending: bool
+
+
+COLUMNS: Final = {
+    column.name: column
+    for column in (
+        Column("updated_at", "i.updated_at", "timestamptz", is_nullable=True),
+        Column("created_at", "i.created_at", "timestamptz", is_nullable=True),
+        Column("completed_at", "i.completed_at", "timestamptz", is_nullable=True),
+        Column("priority", "priority_rank(i.priority)", "int"),
+        Column("status", "i.status", "text"),
+        Column("version", "i.version", "bigint"),
+        Column("id", "i.id", "uuid"),
+    )
+}
+_ID: Final = COLUMNS["id"]
+NEWEST_FIRST: Final = (SortKey(COLUMNS["updated_at"], is_descending=True),)
+
+# So many issues that a text finds are gathered and sorted; where there are more, the order is walked instead.
+MANY: Final = 3_000
+
+_SELECTED: Final = """i.id, i.seq, i.version, i.title, i.description, i.status, i.priority, i.user_id, i.session_id,
+    i.claude_task_id, i.labels, i.created_by, i.created_at, i.updated_at, i.completed_at, i.deleted_at, i.unreadable"""
 
 
 @dataclass(frozen=True, slots=True)
 class IssueQuery:
-    """What to list. A filter that is None does not filter. Datetimes are aware, texts hold no NUL."""
+    """What to list. A filter that is None does not filter. Datetimes are aware, texts hold no NUL. `after`: the values
+    of the last row of the page before, one a column of `order`."""
 
     limit: int = 50
-    sort: Sort = "-updated_at"
-    after: Keyset | None = None
+    sort: Sequence[SortKey] = NEWEST_FIRST
+    after: Sequence[KeysetValue] | None = None
     status: str | None = None
     priority: str | None = None
     user_id: str | None = None
@@ -41,36 +70,119 @@ class IssueQuery:
     label: str | None = None
     updated_since: datetime | None = None
     is_deleted: bool = False
+    text: str | None = None
+
+    @property
+    def order(self) -> list[SortKey]:
+        """The sort, made total by the id."""
+        keys = list(self.sort)
+        if all(key.column is not _ID for key in keys):
+            keys.append(SortKey(_ID, keys[-1].is_descending if keys else False))
+        return keys
 
 
-def statement(workspace_id: int, query: IssueQuery) -> tuple[str, Sequence[object]]:
-    """The SQL of a page and its arguments; it asks for one row more than the page, which tells whether one follows."""
-    arguments: list[object] = [workspace_id]
-    conditions = ["workspace_id = $1", f"deleted_at IS {'NOT ' if query.is_deleted else ''}NULL"]
+class _Statement:
+    """A statement under way: its conditions, and its arguments under their numbers."""
 
-    def require(condition: str, *values: object) -> None:
-        numbers = [f"${len(arguments) + place}" for place in range(1, len(values) + 1)]
-        arguments.extend(values)
-        conditions.append(condition.format(*numbers))
+    def __init__(self, workspace_id: int, query: IssueQuery) -> None:
+        self.query = query
+        self.arguments: list[object] = [workspace_id]
+        self.conditions = ["i.workspace_id = $1"]
+        self.tables = "issues AS i"
 
-    for column in ("status", "priority", "user_id", "session_id", "claude_task_id"):
-        if (wanted := getattr(query, column)) is not None:
-            require(f"{column} = {{}}", wanted)
+    def argument(self, value: object) -> str:
+        """The place of a value."""
+        self.arguments.append(value)
+        return f"${len(self.arguments)}"
+
+    def require(self, condition: str, *values: object) -> None:
+        """Another condition, with a place for each value."""
+        self.conditions.append(condition.format(*map(self.argument, values)))
+
+    def expression(self, column: Column) -> str:
+        """A column. With a label, its index has the order, so what it knows is taken from there."""
+        return column.expression if self.query.label is None else _OF_LABEL.get(column.name, column.expression)
+
+
+_OF_LABEL: Final = {"updated_at": "l.updated_at", "id": "l.issue_id"}
+
+
+def statement(
+    workspace_id: int, query: IssueQuery, *, words: str = "", is_broad: bool = False
+) -> tuple[str, list[object]]:
+    """The SQL of a page and its arguments; it asks for one row more than the page, which tells whether one follows.
+
+    `words`: the condition of `issue_words` that `query.text` makes, where there is one. `is_broad`: more than `MANY`
+    issues meet it, so they are looked for in the order asked for, not gathered and sorted.
+    """
+    made = _Statement(workspace_id, query)
+    head = ""
     if query.label is not None:
-        require("{} = ANY (labels)", query.label)
-    if query.updated_since is not None:
-        require("updated_at >= {}", query.updated_since)
+        made.tables += " JOIN issue_labels AS l ON l.workspace_id = i.workspace_id AND l.issue_id = i.id"
+        made.require(f"l.workspace_id = $1 AND l.label = {{}} AND l.is_deleted = {query.is_deleted}", query.label)
+    if query.text is not None and is_broad:
+        meets = words.format(made.argument(query.text))
+        of_it = "w.workspace_id = i.workspace_id AND w.issue_id = i.id"
+        made.conditions.append(f"(SELECT {meets} FROM issue_words AS w WHERE {of_it})")
+    elif query.text is not None:
+        meets = words.format(made.argument(query.text))
+        found = f"SELECT w.issue_id FROM issue_words AS w WHERE w.workspace_id = $1 AND {meets}"
+        head = f"WITH found AS MATERIALIZED ({found}) "
+        made.tables += " JOIN found ON found.issue_id = i.id"
+    _filter(made)
     if query.after is not None:
-        require(*_after(query.sort, query.after))
-    arguments.append(query.limit + 1)
-    where = " AND ".join(conditions)
-    order = _ORDERS[query.sort]
-    return f"SELECT {_COLUMNS} FROM issues WHERE {where} ORDER BY {order} LIMIT ${len(arguments)}", arguments
+        made.conditions.append(_beyond(made, query.after))
+    keys = [(made.expression(key.column), key.is_descending) for key in query.order]
+    selected = ", ".join([_SELECTED, *(f"{expression} AS key_{at}" for at, (expression, _) in enumerate(keys))])
+    order = ", ".join(f"{expression} DESC" if is_descending else expression for expression, is_descending in keys)
+    limit = made.argument(query.limit + 1)
+    where = " AND ".join(made.conditions)
+    return f"{head}SELECT {selected} FROM {made.tables} WHERE {where} ORDER BY {order} LIMIT {limit}", made.arguments
 
 
-def _after(sort: Sort, after: Keyset) -> tuple[str, *tuple[object, ...]]:
-    if sort == "id":
-        return "id > {}", after.id
-    if after.updated_at is None:
-        return "(updated_at IS NOT NULL OR id < {})", after.id
-    return "(updated_at, id) < ({}, {})", after.updated_at, after.id
+def count_found(workspace_id: int, text: str, words: str) -> tuple[str, list[object]]:
+    """The SQL that counts what a text finds, up to one more than `MANY`."""
+    found = f"SELECT FROM issue_words AS w WHERE w.workspace_id = $1 AND {words.format('$2')} LIMIT {MANY + 1}"
+    return f"SELECT count(*) FROM ({found}) AS found", [workspace_id, text]
+
+
+def _filter(made: _Statement) -> None:
+    query = made.query
+    made.conditions.append(f"i.deleted_at IS {'NOT ' if query.is_deleted else ''}NULL")
+    for column in ("status", "user_id", "session_id", "claude_task_id"):
+        if (wanted := getattr(query, column)) is not None:
+            made.require(f"i.{column} = {{}}", wanted)
+    if query.priority is not None:
+        # The index has ranks, so that it can sort by them too.
+        made.require("priority_rank(i.priority) = priority_rank({0}) AND i.priority = {0}", query.priority)
+    if query.updated_since is not None:
+        made.require(f"{made.expression(COLUMNS['updated_at'])} >= {{}}", query.updated_since)
+
+
+def _beyond(made: _Statement, after: Sequence[KeysetValue]) -> str:
+    """The condition of being behind a row in the order."""
+    keys = [(made.expression(key.column), key) for key in made.query.order]
+    places = [f"{made.argument(value)}::{key.column.type}" for (_, key), value in zip(keys, after, strict=True)]
+    is_descending = keys[0][1].is_descending
+    # Only this form is a range of an index. Descending, the rows without a value came before.
+    if all(
+        key.is_descending == is_descending and (not key.column.is_nullable or (is_descending and value is not None))
+        for (_, key), value in zip(keys, after, strict=True)
+    ):
+        columns = ", ".join(expression for expression, _ in keys)
+        return f"({columns}) {'<' if is_descending else '>'} ({', '.join(places)})"
+    choices = []
+    for at, (expression, key) in enumerate(keys):
+        same = [
+            f"{before} IS NOT DISTINCT FROM {place}" for (before, _), place in zip(keys[:at], places[:at], strict=True)
+        ]
+        choices.append(" AND ".join([*same, _further(expression, key, places[at], is_null=after[at] is None)]))
+    return f"({' OR '.join(f'({choice})' for choice in choices)})"
+
+
+def _further(expression: str, key: SortKey, place: str, *, is_null: bool) -> str:
+    if is_null:
+        return f"{expression} IS NOT NULL" if key.is_descending else "false"
+    if key.is_descending:
+        return f"{expression} < {place}"
+    return f"({expression} > {place} OR {expression} IS NULL)" if key.column.is_nullable else f"{expression} > {place}"

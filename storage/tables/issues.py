@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from typing import Final
 from uuid import UUID
 
@@ -12,6 +13,8 @@ from crdt.issue import Comment, IssueContent
 from storage.store import ProjectedIssue
 
 # Nothing is newer than a tombstone.
+_PLAIN: Final = [field.name for field in fields(IssueContent) if field.name not in ("comments", "labels", "unreadable")]
+
 SEQS: Final = """
 SELECT id, seq FROM issues WHERE workspace_id = $1 AND id = ANY ($2::uuid[])
 UNION ALL
@@ -104,14 +107,15 @@ def projected_issues(rows: Iterable[Record], comments: Iterable[Record]) -> dict
     threads: dict[UUID, list[Comment]] = {}
     for issue_id, *columns in comments:
         threads.setdefault(issue_id, []).append(Comment(*columns))
-    return {row["id"]: _projected_issue(row, threads.get(row["id"], [])) for row in rows}
+    return {row["id"]: projected_issue(row, threads.get(row["id"], [])) for row in rows}
 
 
-def _projected_issue(row: Record, comments: Sequence[Comment]) -> ProjectedIssue:
-    issue_id, seq, version, *_ = row
-    columns = dict(row)
-    for name in ("id", "seq", "version"):
-        del columns[name]
-    columns["labels"] = tuple(columns["labels"])
-    columns["unreadable"] = tuple(columns["unreadable"])
-    return ProjectedIssue(issue_id, seq, version, IssueContent(comments=tuple(comments), **columns))
+def projected_issue(row: Record, comments: Sequence[Comment] = ()) -> ProjectedIssue:
+    """A row with the columns of `SELECT`, whatever else it holds."""
+    content = IssueContent(
+        comments=tuple(comments),
+        labels=tuple(row["labels"]),
+        unreadable=tuple(row["unreadable"]),
+        **{name: row[name] for name in _PLAIN},
+    )
+    return ProjectedIssue(row["id"], row["seq"], row["version"], content)

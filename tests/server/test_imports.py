@@ -73,7 +73,7 @@ class Ready(IssueReader):
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def wait_for(self, workspace_id: int, seq: int, seconds: float) -> bool:
+    async def wait_for(self, workspace_id: int, seq: int, seconds: float, *, with_words: bool = False) -> bool:
         await project(self._store)
         return True
 

@@ -8,7 +8,6 @@ from server.doors.rest.issues_read import MIN_SEQ_SECONDS, IssuesRead
 from server.doors.rest.issues_write import IssuesWrite
 from server.doors.rest.operations import Served
 from server.doors.rest.reference import Reference
-from server.doors.rest.transfer import Transfer, TransferServices
 from server.records import Records
 from storage.issue_reader import IssueReader
 
@@ -19,7 +18,6 @@ class ApiServices:
 
     issues: IssueReader
     records: Records
-    transfer: TransferServices
     min_seq_seconds: float = MIN_SEQ_SECONDS
 
 
@@ -28,6 +26,5 @@ def operations_of(services: ApiServices) -> list[Served]:
     served = [
         *IssuesRead(services.issues, services.min_seq_seconds).operations(),
         *IssuesWrite(services.records).operations(),
-        *Transfer(services.transfer).operations(),
     ]
     return [*served, *Reference(served).operations()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
 
@@ -14,7 +15,7 @@ from server.doors.rest.problems import INVALID, NOT_PROJECTED, SOON, UNKNOWN_ISS
 from server.permissions import may_read
 from storage.issue_reader import IssueReader
 from storage.store import Workspace
-from storage.tables.issue_queries import Keyset
+from storage.tables.issue_queries import KeysetValue
 
 ISSUES: Final = "/v1/workspaces/{workspace}/issues"
 ISSUE: Final = ISSUES + "/{issue}"
@@ -67,10 +68,11 @@ class IssuesRead:
     async def list(self, call: Call[InWorkspace, ListParameters, Nothing]) -> Reply:
         """A page, and the cursor of the next one."""
         asked = call.query
-        after = _keyset(asked)
-        await self._reach(call.workspace, asked.min_seq)
-        page = await self._reader.page(call.workspace.id, asked.query(after))
-        following = None if page.following is None else cursors.written(asked.sort, page.following)
+        of = f"{call.workspace.id} {asked.list_name()}"
+        query = asked.query(_after(asked, of))
+        await self._reach(call.workspace, asked.min_seq, with_words=asked.q is not None)
+        page = await self._reader.page(call.workspace.id, query)
+        following = None if page.following is None else cursors.written(of, page.following)
         return Reply(IssuePage(issues=[asked.shown(row) for row in page.issues], cursor=following), is_partial=True)
 
     async def one(self, call: Call[OfIssue, ReadParameters, Nothing]) -> Reply:
@@ -84,17 +86,19 @@ class IssuesRead:
             return Reply(status=HTTPStatus.NOT_MODIFIED, headers={ETAG.name: etag})
         return Reply(call.query.shown(row), headers={ETAG.name: etag}, is_partial=True)
 
-    async def _reach(self, workspace: Workspace, seq: int) -> None:
-        if seq and not await self._reader.wait_for(workspace.id, seq, self._min_seq_seconds):
+    async def _reach(self, workspace: Workspace, seq: int, *, with_words: bool = False) -> None:
+        seconds = self._min_seq_seconds
+        if seq and not await self._reader.wait_for(workspace.id, seq, seconds, with_words=with_words):
             raise Problem(NOT_PROJECTED, f"seq {seq} cannot be read yet", headers=SOON)
 
 
-def _keyset(asked: ListParameters) -> Keyset | None:
+def _after(asked: ListParameters, of: str) -> Sequence[KeysetValue] | None:
+    if asked.cursor is None:
+        return None
     try:
-        return None if asked.cursor is None else cursors.read(asked.cursor, asked.sort)
+        return cursors.read(asked.cursor, of, [key.column.type for key in asked.query().order])
     except ValueError as error:
-        wrong = [FieldError("cursor", str(error))]
-        raise Problem(INVALID, "not a cursor of this list", errors=wrong) from None
+        raise Problem(INVALID, errors=[FieldError("cursor", str(error))]) from None
 
 
 def _names(if_none_match: str, etag: str) -> bool:

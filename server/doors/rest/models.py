@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
 from crdt.edits import Begin
 from crdt.encoding import MAX_SAFE_INTEGER
 from crdt.issue import MAX_DESCRIPTION_CHARS, MAX_LABELS, MAX_SHORT_CHARS, MAX_TITLE_CHARS
 from crdt.shape import Changes
+from server.doors.rest.cursors import MAX_CHARS
 from server.doors.rest.operations import Nothing, Query
 from storage.store import ProjectedIssue
-from storage.tables.issue_queries import IssueQuery, Keyset, Sort
+from storage.tables.issue_queries import COLUMNS, IssueQuery, KeysetValue, SortKey
 
 MAX_PAGE = 200
+MAX_SORT = 4
+MAX_TEXT_CHARS = 200
 
 
 class Issue(BaseModel):
@@ -76,6 +79,7 @@ def _utc(moment: datetime) -> datetime:
 
 
 _FIELD = "|".join(Issue.model_fields)
+_SORT = f"-?({'|'.join(COLUMNS)})"
 # Postgres text holds no NUL, so nothing stored can match one.
 Short = Annotated[str, Field(min_length=1, max_length=MAX_SHORT_CHARS, pattern="^[^\\x00]*$")]
 Labels = Annotated[tuple[Short, ...], Field(max_length=MAX_LABELS)]
@@ -99,8 +103,13 @@ class ListParameters(ReadParameters):
     """The query of a list."""
 
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 50
-    sort: Sort = "-updated_at"
-    cursor: Annotated[str, Field(max_length=500)] | None = None
+    sort: Annotated[str, Field(pattern=f"^{_SORT}(,{_SORT}){{0,{MAX_SORT - 1}}}$")] = Field(
+        "-updated_at", description="Columns with commas between them; `-` in front of one: descending."
+    )
+    cursor: Annotated[str, Field(max_length=MAX_CHARS)] | None = Field(None, description="The page before told it.")
+    q: Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS, pattern="^[^\\x00]*$")] | None = Field(
+        None, description="Words of title, description or comments, all of them; each may go on."
+    )
     status: Short | None = None
     priority: Short | None = None
     user_id: Short | None = None
@@ -110,12 +119,29 @@ class ListParameters(ReadParameters):
     updated_since: Annotated[AwareDatetime, AfterValidator(_utc)] | None = None
     deleted: bool = False
 
-    def query(self, after: Keyset | None) -> IssueQuery:
+    @field_validator("sort")
+    @classmethod
+    def _once(cls, sort: str) -> str:
+        names = [name.removeprefix("-") for name in sort.split(",")]
+        if len(set(names)) < len(names):
+            raise ValueError("names a column twice")
+        return sort
+
+    def keys(self) -> tuple[SortKey, ...]:
+        """The sort."""
+        return tuple(SortKey(COLUMNS[name.removeprefix("-")], name.startswith("-")) for name in self.sort.split(","))
+
+    def list_name(self) -> str:
+        """What a cursor is of: everything asked but how much of it is shown."""
+        return self.model_dump_json(exclude={"cursor", "limit", "fields", "min_seq", "token"})
+
+    def query(self, after: Sequence[KeysetValue] | None = None) -> IssueQuery:
         """What the reader is asked."""
         return IssueQuery(
             limit=self.limit,
-            sort=self.sort,
+            sort=self.keys(),
             after=after,
+            text=self.q,
             status=self.status,
             priority=self.priority,
             user_id=self.user_id,

@@ -1,0 +1,75 @@
+"""The worker that keeps `issue_words` behind the projection: it reads the words of changed issues anew, once for all
+edits of a while. It may be stopped anywhere; what was not committed is still due."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+
+from storage.backoff import Backoff
+from storage.database import Database
+from storage.errors import StoreError
+from storage.tables import issue_words
+
+
+@dataclass(frozen=True, slots=True)
+class WordsLimits:
+    """`page_issues`: how many are read in one transaction. `settle_seconds`: gathers edits of the same issue."""
+
+    page_issues: int = 200
+    settle_seconds: float = 0.5
+    poll_seconds: float = 5.0
+    longest_backoff_seconds: float = 5.0
+
+
+class Words:
+    """Reads what is due. Several nodes may do so at once: each takes other issues."""
+
+    def __init__(self, database: Database, limits: WordsLimits) -> None:
+        self._database = database
+        self._limits = limits
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Something was projected."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        backoff = Backoff(longest_seconds=self._limits.longest_backoff_seconds)
+        while True:
+            try:
+                while await self.read_once():
+                    pass
+            except StoreError as error:
+                structlog.get_logger().warning("words not read", reason=str(error))
+                await asyncio.sleep(backoff.next_seconds())
+            else:
+                backoff.reset()
+                await self._rest()
+
+    async def read_once(self) -> bool:
+        """Read one page of what is due in each workspace; True when there was any. Raises `StoreUnavailable`."""
+        async with self._database.session("look for words that are due") as connection:
+            rows = await connection.fetch(issue_words.DUE_WORKSPACES)
+        return any([await self._read(row["workspace_id"]) for row in rows])
+
+    async def _read(self, workspace_id: int) -> bool:
+        async with self._database.session("read words") as connection, connection.transaction():
+            due = await connection.fetchval(issue_words.TAKE_DUE, workspace_id, self._limits.page_issues)
+            if not due:
+                return False
+            with_trigrams: bool = await connection.fetchval(issue_words.HAS_TRIGRAMS)
+            await connection.execute(issue_words.READ, workspace_id, due, with_trigrams)
+        return True
+
+    async def _rest(self) -> None:
+        try:
+            async with asyncio.timeout(self._limits.poll_seconds):
+                await self._woken.wait()
+        except TimeoutError:
+            return
+        await asyncio.sleep(self._limits.settle_seconds)
+        self._woken.clear()

@@ -1,0 +1,73 @@
+"""Finding issues by a text, `q`."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+from uuid import UUID
+
+import pytest
+
+from storage.tables import issue_queries
+from tests.server.rest.conftest import ISSUES, Api
+
+
+async def written(api: Api, number: int, title: str, **fields: object) -> str:
+    issue = str(UUID(int=number))
+    assert (await api("POST", "/issues", {"id": issue, "title": title, **fields}))[0] == 201
+    return issue
+
+
+@pytest.mark.parametrize(
+    ("q", "found"),
+    [
+        ("search", {"Slow search", "Other"}),
+        ("SEARCH slow", {"Slow search"}),
+        ("sear", {"Slow search", "Other"}),
+        ("s", set()),
+        ("room.py", {"Crash in server/room.py"}),
+        ("room", {"Crash in server/room.py"}),
+        ("größe", {"Other"}),
+        ("nothing", set()),
+        ("'); DROP TABLE issues; --", set()),
+        ("!!!", set()),
+        ("a & | ! <-> :*", {"Other"}),
+    ],
+)
+async def test_words_of_title_and_description_are_found_by_their_beginnings(api: Api, q: str, found: set[str]) -> None:
+    await written(api, 1, "Slow search")
+    await written(api, 2, "Other", description="die Größe of a search")
+    await written(api, 3, "Crash in server/room.py")
+    await api.project()
+    assert set(await api.titles(f"q={quote(q)}")) == found
+
+
+async def test_what_is_found_follows_edits_and_can_be_filtered(api: Api) -> None:
+    issue = await written(api, 1, "Slow search", status="open")
+    await written(api, 2, "Slow start", status="done")
+    await api.project()
+    assert await api.titles("q=slow&status=open") == ["Slow search"]
+    await api("PATCH", f"/issues/{issue}", {"title": "Fast search"})
+    await api.project()
+    assert await api.titles("q=slow") == ["Slow start"]
+    assert await api.titles("q=fast&label=none") == []
+
+
+@pytest.mark.parametrize("many", [0, 3_000])
+async def test_rare_and_broad_texts_find_the_same_pages(api: Api, many: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(issue_queries, "MANY", many)
+    monkeypatch.setattr("storage.issue_reader.MANY", many)
+    for number in range(1, 8):
+        await api.add(number, number, description="every word" if number % 2 else "")
+    await api.read_words()
+    assert await api.titles("q=word&limit=2") == ["t7", "t5", "t3", "t1"]
+    assert await api.titles("q=word&limit=3&sort=id") == ["t1", "t3", "t5", "t7"]
+
+
+async def test_a_search_waits_for_the_words_of_what_was_written(api: Api) -> None:
+    await api.add(1, description="every word")
+    await api.connection.execute("UPDATE cursors SET seq = 1 WHERE workspace_id = $1", api.workspace)
+    assert (await api.get(f"{ISSUES}?min_seq=1"))[0] == 200
+    status, problem, _ = await api.get(f"{ISSUES}?min_seq=1&q=word")
+    assert (status, problem["type"]) == (503, "urn:syncline:problem:not-projected-yet")
+    await api.read_words()
+    assert len((await api.get(f"{ISSUES}?min_seq=1&q=word"))[1]["issues"]) == 1

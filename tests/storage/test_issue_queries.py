@@ -1,0 +1,96 @@
+"""Lists of issues stay on an index, whatever the filter, and never sort more than what they found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import TypeAlias
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from storage.postgres import PostgresStore
+from storage.tables import issue_words
+from storage.tables.issue_queries import COLUMNS, NEWEST_FIRST, IssueQuery, SortKey, count_found, statement
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+CREATED = (SortKey(COLUMNS["created_at"], is_descending=True),)
+URGENT = (SortKey(COLUMNS["priority"], is_descending=True), *NEWEST_FIRST)
+
+ISSUES = """
+INSERT INTO issues (workspace_id, id, seq, version, title, description, status, priority, user_id, session_id,
+    claude_task_id, labels, updated_at, created_at, deleted_at)
+SELECT $1, gen_random_uuid(), n, 1, 't', 'w' || n % 1000, 'status ' || n % 5,
+    (ARRAY['low', 'high', 'urgent'])[n % 3 + 1], 'user ' || n % 500, 'session ' || n % 900, 'task ' || n,
+    ARRAY['l' || n % 20], now() - n * interval '1 minute', now(), CASE WHEN n % 3 = 0 THEN now() END
+FROM generate_series(1, 10000) AS n"""
+LABELS = """
+INSERT INTO issue_labels SELECT workspace_id, id, label, deleted_at IS NOT NULL, updated_at
+FROM issues, unnest(labels) AS label"""
+WORDS = """
+INSERT INTO issue_words SELECT workspace_id, id, seq, array_to_tsvector(search_words(workspace_id, description))
+FROM issues"""
+
+
+@pytest.fixture
+async def filled(store: PostgresStore, dsn: str) -> AsyncIterator[tuple[Connection, int]]:
+    workspace = (await store.create_workspace("main", "Main")).id
+    connection = await asyncpg.connect(dsn)
+    await connection.execute(ISSUES, workspace)
+    await connection.execute(f"{LABELS}; {WORDS}; ANALYZE; SET plan_cache_mode = force_generic_plan")
+    yield connection, workspace
+    await connection.close()
+
+
+async def plan_of(connection: Connection, sql: str, *arguments: object) -> str:
+    return "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {sql}", *arguments))
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        (IssueQuery(), "issues_by_update"),
+        (IssueQuery(after=(NOW, UUID(int=5))), "issues_by_update"),
+        (IssueQuery(updated_since=NOW), "issues_by_update"),
+        (IssueQuery(sort=CREATED), "issues_by_creation"),
+        (IssueQuery(sort=CREATED, after=(NOW, UUID(int=5))), "issues_by_creation"),
+        (IssueQuery(sort=URGENT), "issues_by_priority"),
+        (IssueQuery(sort=URGENT, after=(3, NOW, UUID(int=5))), "issues_by_priority"),
+        (IssueQuery(status="status 1"), "issues_by_status"),
+        (IssueQuery(status="status 1", after=(NOW, UUID(int=5))), "issues_by_status"),
+        (IssueQuery(status="status 1", sort=URGENT), "issues_by_status_and_priority"),
+        (IssueQuery(status="status 1", priority="high"), "issues_by_status_and_priority"),
+        (IssueQuery(priority="high"), "issues_by_priority"),
+        (IssueQuery(user_id="user 1"), "issues_by_user"),
+        (IssueQuery(session_id="session 1"), "issues_by_session"),
+        (IssueQuery(claude_task_id="task 1"), "issues_by_task"),
+        (IssueQuery(is_deleted=True), "issues_deleted_by_update"),
+        (IssueQuery(label="l1"), "issue_labels_by_update"),
+        (IssueQuery(label="l1", after=(NOW, UUID(int=5))), "issue_labels_by_update"),
+        (IssueQuery(sort=(SortKey(COLUMNS["id"], is_descending=False),), after=(UUID(int=5),)), "issues_pkey"),
+    ],
+)
+async def test_a_page_is_a_range_of_an_index(filled: tuple[Connection, int], query: IssueQuery, index: str) -> None:
+    connection, workspace = filled
+    sql, arguments = statement(workspace, query)
+    plan = await plan_of(connection, sql, *arguments)
+    assert re.search(rf"Index (Only )?Scan (Backward )?using {index}\b", plan), plan
+    assert "Sort" not in plan, plan
+    assert "Seq Scan" not in plan, plan
+
+
+async def test_a_text_is_looked_for_in_an_index_or_walked_along_one(filled: tuple[Connection, int]) -> None:
+    connection, workspace = filled
+    counting, counted = count_found(workspace, "w1", issue_words.BY_WORDS)
+    rare, of_rare = statement(workspace, IssueQuery(text="w1"), words=issue_words.BY_WORDS)
+    for plan in (await plan_of(connection, counting, *counted), await plan_of(connection, rare, *of_rare)):
+        assert "issue_words_by_word" in plan, plan
+        assert "Seq Scan" not in plan, plan
+    broad, of_broad = statement(workspace, IssueQuery(text="w1"), words=issue_words.BY_WORDS, is_broad=True)
+    plan = await plan_of(connection, broad, *of_broad)
+    assert "Index Scan Backward using issues_by_update" in plan, plan
+    assert "Index Scan using issue_words_pkey" in plan, plan
+    assert "Sort" not in plan, plan
