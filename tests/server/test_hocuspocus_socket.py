@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from server import close_codes
+from server.auth import Credentials
 from server.doors.hocuspocus.limits import HocuspocusLimits
 from server.doors.hocuspocus.line import Line
 from server.doors.hocuspocus.socket import SharedSocket
@@ -12,7 +13,8 @@ from tests.server.fake_socket import FakeConnection
 
 
 def shared(connection: FakeConnection, **limits: float) -> SharedSocket:
-    return SharedSocket(connection, "test:1", HocuspocusLimits(max_buffered_bytes=1_000, **limits))  # type: ignore[arg-type]
+    bounds = HocuspocusLimits(max_buffered_bytes=1_000, **limits)  # type: ignore[arg-type]
+    return SharedSocket(connection, Credentials("", address="test:1"), bounds)
 
 
 def line(socket: SharedSocket) -> Line:
