@@ -44,6 +44,9 @@ HOLDERS: Final = (
     ("comments", "issue_id"),
     ("conflicts", "issue_id"),
     ("import_items", "issue_id"),
+    ("issue_labels", "issue_id"),
+    ("issue_words", "issue_id"),
+    ("issue_words_due", "issue_id"),
     ("issues", "id"),
     ("documents", "issue_id"),
 )

@@ -68,7 +68,7 @@ def test_an_export_into_an_empty_workspace_exports_the_same_bytes(desk: Desk, tm
     desk.do(lived_in)
     file, again = tmp_path / "export", tmp_path / "again"
     assert desk("export", "--format", written_as, "--output", str(file)).exit_code == 0
-    desk.execute("TRUNCATE workspaces, deltas, documents, issues, comments, users, cursors RESTART IDENTITY")
+    desk.execute("TRUNCATE workspaces, deltas, documents, issues, comments, users, cursors RESTART IDENTITY CASCADE")
     desk.do(lambda store: store.create_workspace("main", "Main"))
     result = desk("import", str(file))
     assert result.exit_code == 0, result.output
