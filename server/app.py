@@ -22,6 +22,7 @@ from server.doors.changes import Changes, ChangesLimits, ChangesServices
 from server.doors.http import NotReady, http_app
 from server.doors.rest.api import ApiServices, operations_of
 from server.doors.rest.frame import Frame
+from server.doors.rest.past import Past
 from server.doors.rest.routes import routes_of
 from server.doors.yjs import YjsServices
 from server.engine import EnginePool
@@ -40,11 +41,14 @@ from server.supervisor import Supervisor
 from server.visits import Visits
 from server.websocket.asgi import AsgiEndpoint
 from server.websocket.picows import PicowsEndpoint
+from storage.activity import Activity
 from storage.appender import Appender, CommitStats
 from storage.compactor import Compactor
 from storage.errors import StoreUnavailable
+from storage.history import History
 from storage.projector import PageStats, Projector
 from storage.purger import Purger
+from storage.timeline import Timeline
 from storage.wakeups import PostgresWakeups
 
 log = structlog.get_logger()
@@ -228,8 +232,12 @@ class Node:
         feed = Changes(ChangesServices(self._opened.store, self._feeds, self._doorman.verify), ChangesLimits())
         frame = Frame(self._opened.store, self._doorman.verify)
         records = Records(RecordServices(self._hub, self._engine, self._clock))
-        served = operations_of(ApiServices(self._opened.issues, records))
+        served = operations_of(ApiServices(self._opened.issues, records, self._past()))
         return [Route(changes.PATH, feed.answer), *routes_of(frame, served)]
+
+    def _past(self) -> Past:
+        timeline = Timeline(self._opened.log, self._engine)
+        return Past(History(self._opened.store, self._engine), timeline, Activity(self._opened.log, timeline))
 
     def _committed(self, stats: CommitStats) -> None:
         self._observe.commit(stats)

@@ -15,6 +15,7 @@ from storage.embedded import EmbeddedPostgres
 from storage.errors import StoreError
 from storage.import_ledger import ImportLedger
 from storage.issue_reader import IssueReader
+from storage.log_reader import LogReader
 from storage.migrate import migrate
 from storage.postgres import PostgresStore
 from storage.words import Words
@@ -29,6 +30,7 @@ class Opened:
 
     store: PostgresStore
     issues: IssueReader
+    log: LogReader
     words: Words
     imports: ImportLedger
     dsn: str
@@ -53,7 +55,7 @@ async def open_store(settings: Settings, *, serving: bool = False) -> AsyncItera
         store = PostgresStore(database)
         stack.push_async_callback(store.close, CLOSE_SECONDS)
         words = Words(database, bounds.of_words(settings))
-        yield Opened(store, IssueReader(database), words, ImportLedger(database), dsn, embedded)
+        yield Opened(store, IssueReader(database), LogReader(database), words, ImportLedger(database), dsn, embedded)
 
 
 def database_url(settings: Settings) -> str:

@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from storage.database import Connection, Database
-from storage.errors import Trimmed
-from storage.store import Delta, StoredIssue
+from storage.errors import Purged, Trimmed
+from storage.store import TOMBSTONE, Delta, StoredIssue
 from storage.tables import delta_queries, deltas, documents, snapshots
 
 NEWEST: Final = 2**63 - 1  # before no seq
@@ -26,6 +26,11 @@ class DeltaHead(NamedTuple):
     created_at: datetime
     bytes: int
 
+    @property
+    def is_tombstone(self) -> bool:
+        """Whether this says that the issue was purged."""
+        return self.bytes == len(TOMBSTONE)
+
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
@@ -36,7 +41,8 @@ class Stretch:
 
 
 class LogReader:
-    """Writes nothing. Every method raises `StoreUnavailable` when there is no answer."""
+    """Writes nothing. Every method raises `StoreUnavailable` when there is no answer, and `Purged` where an issue was
+    purged."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -50,22 +56,42 @@ class LogReader:
                 rows = await connection.fetch(delta_queries.OF_WORKSPACE, workspace_id, before, after, limit)
             else:
                 rows = await connection.fetch(delta_queries.OF_ISSUE, workspace_id, issue_id, before, after, limit)
-        return [DeltaHead(*row) for row in rows]
+        heads = [DeltaHead(*row) for row in rows]
+        if issue_id is not None and heads and heads[0].is_tombstone:
+            raise Purged(f"issue {issue_id} was purged")
+        return heads
 
     async def floor(self, workspace_id: int, issue_id: UUID) -> int | None:
         """Through which seq the issue's log is trimmed, 0 where nothing is; None for an issue nobody ever wrote."""
         issue = (workspace_id, issue_id)
         async with self._database.session("read an issue's floor") as connection:
+            is_written = await _is_written(connection, *issue)
             status = await connection.fetchrow(documents.ONE, *issue)
-            if status is not None and (status["last_seq"] or status["snapshot_seq"]):
-                floor: int = status["floor"]
-                return floor
-            return 0 if await connection.fetch(delta_queries.OF_ISSUE, *issue, NEWEST, 0, 1) else None
+        floor: int = status["floor"] if status else 0
+        return floor if is_written or floor else None
+
+    async def first_seq(self, workspace_id: int, issue_id: UUID) -> int:
+        """The seq of the issue's first delta, or of its floor where that is trimmed; 0 when nobody ever wrote it."""
+        issue = (workspace_id, issue_id)
+        async with self._database.session("find where an issue began") as connection:
+            await _is_written(connection, *issue)
+            start = await _floor_snapshot(connection, *issue)
+            if start is not None:
+                return start[0]
+            seq: int | None = await connection.fetchval(delta_queries.NTH_AFTER, *issue, 0, 1)
+        return seq or 0
+
+    async def seq_before(self, workspace_id: int, at: datetime) -> int:
+        """The newest seq of the workspace that is older than a time, 0 when none is kept."""
+        async with self._database.session("find a moment of a workspace") as connection:
+            seq: int = await connection.fetchval(delta_queries.SEQ_BEFORE, workspace_id, at)
+        return seq
 
     async def seq_at(self, workspace_id: int, issue_id: UUID, at: datetime) -> int:
         """The seq of the issue's last delta at or before a time, 0 when it did not exist yet. Raises `Trimmed`."""
         issue = (workspace_id, issue_id)
         async with self._database.session("find a moment of an issue") as connection:
+            await _is_written(connection, *issue)
             seq: int | None = await connection.fetchval(delta_queries.SEQ_AT, *issue, at)
             if seq is not None:
                 return seq
@@ -104,8 +130,18 @@ class LogReader:
                 raise Trimmed(f"the history of this issue starts at seq {floor[0]}")
             rows = await connection.fetch(deltas.RANGE, *issue, start.seq if start else 0, through)
         found = [deltas.delta(row) for row in rows]
+        if found and found[-1].is_tombstone:
+            raise Purged(f"issue {issue_id} was purged")
         seen = StoredIssue(start, [delta for delta in found if delta.seq <= after])
         return Stretch(seen, [delta for delta in found if delta.seq > after])
+
+
+async def _is_written(connection: Connection, workspace_id: int, issue_id: UUID) -> bool:
+    """Whether the log has any of the issue. Raises `Purged`."""
+    row = await connection.fetchrow(delta_queries.OF_ISSUE, workspace_id, issue_id, NEWEST, 0, 1)
+    if row is not None and DeltaHead(*row).is_tombstone:
+        raise Purged(f"issue {issue_id} was purged")
+    return row is not None
 
 
 async def _floor_snapshot(connection: Connection, workspace_id: int, issue_id: UUID) -> tuple[int, datetime] | None:

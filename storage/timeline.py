@@ -10,20 +10,22 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from crdt.changes import Change, is_one_entry
-from crdt.jobs_history import Entry, LoggedDelta, Since, TellChanges, TellDifference, TellSince
+from crdt.jobs_history import Entry, LoggedDelta, Run, Since, TellBlame, TellChanges, TellDifference, TellSince
 from storage.engine import Engine, IssueKey
-from storage.log_reader import NEWEST, DeltaHead, LogReader
+from storage.log_reader import NEWEST, DeltaHead, LogReader, Stretch
 from storage.store import Delta, StoredIssue
 
 
 @dataclass(frozen=True, slots=True)
 class TimelineLimits:
     """Bounds of one page: deltas and bytes that are read for it, characters it tells. Of each the newest, and never
-    less than one delta."""
+    less than one delta. `span_…`: of what is read for a blame or to take something back."""
 
     page_deltas: int = 5_000
     page_bytes: int = 8 * 1024 * 1024
     page_chars: int = 1_000_000
+    span_deltas: int = 20_000
+    span_bytes: int = 32 * 1024 * 1024
     job_seconds: float = 30.0
 
 
@@ -35,6 +37,20 @@ class TimelinePage:
     entries: Sequence[Entry]
     before: int | None
     floor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Blamed:
+    """A text in runs, as it is at `seq`. After seq `exact_after` it is known in which entry something was written, else
+    only by whom."""
+
+    runs: Sequence[Run]
+    seq: int
+    exact_after: int
+
+
+class SpanTooLong(Exception):
+    """More deltas, or bytes of them, than are read at once."""
 
 
 class Timeline:
@@ -80,6 +96,42 @@ class Timeline:
         job = TellDifference(states[0].updates, states[1].updates)
         difference = await self._engine.run(job, key=key, deadline=self._limits.job_seconds)
         return difference.changes
+
+    async def blame(self, key: IssueKey, root: str) -> Blamed | None:
+        """Who wrote which characters of a text; None for an issue nobody ever wrote."""
+        most = self._limits.span_deltas
+        heads = await self._log.heads(key.workspace_id, key.issue_id, most)
+        size, first = 0, heads[0].seq if heads else NEWEST
+        for head in heads:
+            size += head.bytes
+            if size > self._limits.span_bytes:
+                break
+            first = head.seq
+        stretch = await self._log.stretch(key.workspace_id, key.issue_id, first - 1, NEWEST)
+        snapshot, deltas = stretch.seen.snapshot, [*stretch.seen.tail, *stretch.deltas]
+        if snapshot is None and not deltas:
+            return None
+        state, index = (snapshot.state, snapshot.index) if snapshot else (None, None)
+        job = TellBlame(state, index, logged(deltas), root)
+        blame = await self._engine.run(job, key=key, deadline=self._limits.job_seconds)
+        seq = deltas[-1].seq if deltas else stretch.seen.seq
+        return Blamed(blame.runs, seq, snapshot.seq if snapshot else 0)
+
+    async def span(self, key: IssueKey, after: int) -> Stretch:
+        """The issue as it was at a seq, and all deltas after it. Raises `SpanTooLong`, and `Trimmed`."""
+        most = self._limits.span_deltas
+        heads = await self._log.heads(key.workspace_id, key.issue_id, most + 1, after=after)
+        if len(heads) > most or sum(head.bytes for head in heads) > self._limits.span_bytes:
+            raise SpanTooLong(f"more than {most} edits, or {self._limits.span_bytes} bytes of them")
+        return await self._log.stretch(key.workspace_id, key.issue_id, after, NEWEST)
+
+    async def floor(self, key: IssueKey) -> int:
+        """Through which seq the log of the issue is trimmed, 0 where it is not."""
+        return await self._log.floor(key.workspace_id, key.issue_id) or 0
+
+    async def first_seq(self, key: IssueKey) -> int:
+        """Where the issue began: the seq of its first delta, or of its floor; 0 when nobody ever wrote it."""
+        return await self._log.first_seq(key.workspace_id, key.issue_id)
 
     async def state(self, key: IssueKey, seq: int) -> StoredIssue:
         """The issue as it was at a seq, in bytes. Raises `Trimmed`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Annotated, Any
 from uuid import UUID
@@ -24,6 +24,7 @@ from server.commands.workbench import (
     scope_of,
     workbench,
 )
+from server.moments import parse_moment
 from storage.errors import StoreError, Trimmed
 from storage.history import History
 from storage.replay import Replay, Scope, count_issues, issues_in
@@ -38,14 +39,6 @@ def _checked(text: str | None) -> str | None:
     except ValueError:
         raise typer.BadParameter("give a seq (a number) or a time (ISO 8601)") from None
     return text
-
-
-def parse_moment(text: str) -> int | datetime:
-    """`1234` as a seq, anything else as a time; without an offset it is UTC. Raises ValueError."""
-    if text.isascii() and text.isdigit():
-        return int(text)
-    at = datetime.fromisoformat(text)
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at
 
 
 def command(

@@ -29,4 +29,6 @@ SELECT seq FROM deltas WHERE workspace_id = $1 AND issue_id = $2 AND seq > $3 OR
 OF_WORKSPACE: Final = f"""
 SELECT {_HEAD} FROM deltas WHERE workspace_id = $1 AND seq < $2 AND seq > $3 ORDER BY seq DESC LIMIT $4"""
 SEQ_BEFORE: Final = """
-SELECT coalesce(max(seq), 0) FROM deltas WHERE workspace_id = $1 AND created_at < $2"""
+SELECT coalesce((
+    SELECT seq FROM deltas WHERE workspace_id = $1 AND created_at < $2 ORDER BY seq DESC LIMIT 1
+), 0)"""

@@ -15,7 +15,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from server.commands import register
-from server.commands.replay import parse_moment
+from server.moments import parse_moment
 from storage.database import DatabaseLimits, open_database
 from storage.engine import IssueKey
 from storage.errors import StoreError

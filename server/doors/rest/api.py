@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from server.doors.rest.activity import ActivityFeed
+from server.doors.rest.history import IssueHistory
 from server.doors.rest.issues_read import MIN_SEQ_SECONDS, IssuesRead
 from server.doors.rest.issues_write import IssuesWrite
 from server.doors.rest.operations import Served
+from server.doors.rest.past import Past
 from server.doors.rest.reference import Reference
 from server.records import Records
 from storage.issue_reader import IssueReader
@@ -18,13 +21,16 @@ class ApiServices:
 
     issues: IssueReader
     records: Records
+    past: Past
     min_seq_seconds: float = MIN_SEQ_SECONDS
 
 
 def operations_of(services: ApiServices) -> list[Served]:
     """Each with what answers it, the document that describes them among them."""
     served = [
-        *IssuesRead(services.issues, services.min_seq_seconds).operations(),
+        *IssuesRead(services.issues, services.past, services.min_seq_seconds).operations(),
         *IssuesWrite(services.records).operations(),
+        *IssueHistory(services.past, services.records).operations(),
+        *ActivityFeed(services.past).operations(),
     ]
     return [*served, *Reference(served).operations()]

@@ -10,16 +10,33 @@ from server.doors.rest import cursors
 from server.doors.rest.headers import ETAG, IF_NONE_MATCH
 from server.doors.rest.models import Issue, IssuePage, ListParameters, ReadParameters
 from server.doors.rest.operations import Answer, Call, Nothing, Operation, Reply, Served
+from server.doors.rest.past import Moment, Past
 from server.doors.rest.paths import InWorkspace, OfIssue
-from server.doors.rest.problems import INVALID, NOT_PROJECTED, SOON, UNKNOWN_ISSUE, FieldError, Problem
+from server.doors.rest.problems import (
+    INVALID,
+    NOT_PROJECTED,
+    SOON,
+    TRIMMED,
+    UNKNOWN_ISSUE,
+    UNREADABLE,
+    FieldError,
+    Problem,
+)
 from server.permissions import may_read
 from storage.issue_reader import IssueReader
-from storage.store import Workspace
+from storage.store import ProjectedIssue, Workspace
 from storage.tables.issue_queries import KeysetValue
 
 ISSUES: Final = "/v1/workspaces/{workspace}/issues"
 ISSUE: Final = ISSUES + "/{issue}"
 MIN_SEQ_SECONDS: Final = 5.0
+
+
+class OneParameters(ReadParameters):
+    """The query of one issue."""
+
+    at: Moment | None = None
+
 
 LIST: Final = Operation(
     method="GET",
@@ -41,15 +58,16 @@ READ: Final = Operation(
     id="readIssue",
     tag="issues",
     summary="One issue, deleted or not",
+    description="With `at`, as it was at that moment.",
     place=OfIssue,
-    query=ReadParameters,
+    query=OneParameters,
     body=Nothing,
     needs=may_read,
     answers={
         HTTPStatus.OK: Answer("The issue.", Issue, headers=(ETAG,)),
         HTTPStatus.NOT_MODIFIED: Answer("It is what `If-None-Match` names.", headers=(ETAG,)),
     },
-    problems=(NOT_PROJECTED,),
+    problems=(NOT_PROJECTED, TRIMMED, UNREADABLE),
     headers=(IF_NONE_MATCH,),
 )
 
@@ -57,8 +75,9 @@ READ: Final = Operation(
 class IssuesRead:
     """Both. `min_seq_seconds`: how long a read waits for the projection."""
 
-    def __init__(self, reader: IssueReader, min_seq_seconds: float = MIN_SEQ_SECONDS) -> None:
+    def __init__(self, reader: IssueReader, past: Past, min_seq_seconds: float = MIN_SEQ_SECONDS) -> None:
         self._reader = reader
+        self._past = past
         self._min_seq_seconds = min_seq_seconds
 
     def operations(self) -> list[Served]:
@@ -75,16 +94,22 @@ class IssuesRead:
         following = None if page.following is None else cursors.written(of, page.following)
         return Reply(IssuePage(issues=[asked.shown(row) for row in page.issues], cursor=following), is_partial=True)
 
-    async def one(self, call: Call[OfIssue, ReadParameters, Nothing]) -> Reply:
+    async def one(self, call: Call[OfIssue, OneParameters, Nothing]) -> Reply:
         """304 when the caller has this version already."""
-        await self._reach(call.workspace, call.query.min_seq)
-        row = await self._reader.one(call.workspace.id, call.place.issue)
-        if row is None:
-            raise Problem(UNKNOWN_ISSUE)
+        row = await self._row(call)
         etag = f'"{row.version}"'
         if _names(call.header(IF_NONE_MATCH) or "", etag):
             return Reply(status=HTTPStatus.NOT_MODIFIED, headers={ETAG.name: etag})
         return Reply(call.query.shown(row), headers={ETAG.name: etag}, is_partial=True)
+
+    async def _row(self, call: Call[OfIssue, OneParameters, Nothing]) -> ProjectedIssue:
+        if call.query.at is not None:
+            return await self._past.issue(call.workspace, call.place.issue, call.query.at)
+        await self._reach(call.workspace, call.query.min_seq)
+        row = await self._reader.one(call.workspace.id, call.place.issue)
+        if row is None:
+            raise Problem(UNKNOWN_ISSUE)
+        return row
 
     async def _reach(self, workspace: Workspace, seq: int, *, with_words: bool = False) -> None:
         seconds = self._min_seq_seconds

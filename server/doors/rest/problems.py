@@ -130,6 +130,20 @@ PURGED: Final = ProblemType(
     "The issue was deleted for good, some time after it was marked as deleted. Its id is not used again.",
     "Forget it. What it said belongs into a new issue.",
 )
+TRIMMED: Final = ProblemType(
+    "history-trimmed",
+    HTTPStatus.GONE,
+    "No longer kept",
+    "The moment lies before what is kept of this issue's history (the setting `history-days`).",
+    "Ask for a later moment; `floor` is the seq where its history begins.",
+)
+UNREADABLE: Final = ProblemType(
+    "unreadable",
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    "The issue cannot be read",
+    "No engine digests the document. It is synced as it is, and flagged for the operator.",
+    "Ask the operator to look at `syncline quarantine`.",
+)
 METHOD_NOT_ALLOWED: Final = ProblemType(
     "method-not-allowed",
     HTTPStatus.METHOD_NOT_ALLOWED,

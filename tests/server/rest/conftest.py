@@ -19,14 +19,19 @@ from crdt.update import merge
 from server.doors.http import http_app
 from server.doors.rest.api import ApiServices, operations_of
 from server.doors.rest.frame import Frame
+from server.doors.rest.past import Past
 from server.doors.rest.routes import routes_of
 from server.metrics import Metrics
 from server.records import Records, RecordServices
+from storage.activity import Activity
 from storage.database import Database, DatabaseLimits, open_database
+from storage.history import History
 from storage.issue_reader import IssueReader
+from storage.log_reader import LogReader
 from storage.postgres import PostgresStore
 from storage.projector import Projector, ProjectorLimits
 from storage.tables import issue_labels, issue_words
+from storage.timeline import Timeline
 from storage.words import Words, WordsLimits
 from tests.server.house import House, house
 from tests.server.rest.asking import ask, verify
@@ -118,7 +123,10 @@ async def api(store: PostgresStore, dsn: str) -> AsyncIterator[Api]:
     connection = await asyncpg.connect(dsn)
     async with house(store=store) as home:
         records = Records(RecordServices(home.hub, home.engine, VirtualClock()))
-        served = operations_of(ApiServices(IssueReader(database), records, min_seq_seconds=0.1))
+        log = LogReader(database)
+        timeline = Timeline(log, home.engine)
+        past = Past(History(store, home.engine), timeline, Activity(log, timeline))
+        served = operations_of(ApiServices(IssueReader(database), records, past, min_seq_seconds=0.1))
         yield Api(http_app(Metrics(), ready, routes_of(Frame(store, verify), served)), home, database, connection)
     await connection.close()
     await database.close()

@@ -28,7 +28,7 @@ async def ready() -> None: ...
 @pytest.fixture
 async def served() -> list[Served]:
     nothing: Any = None  # what is described needs no services
-    return operations_of(ApiServices(nothing, nothing))
+    return operations_of(ApiServices(nothing, nothing, nothing))
 
 
 @pytest.fixture
