@@ -24,11 +24,13 @@ from server.doors.rest.api import ApiServices, operations_of
 from server.doors.rest.frame import Frame
 from server.doors.rest.past import Past
 from server.doors.rest.routes import routes_of
+from server.doors.rest.transfer import TransferServices
 from server.doors.yjs import YjsServices
 from server.engine import EnginePool
 from server.entrance import Entrance
 from server.feeds import Feeds
 from server.hub import Hub, HubServices
+from server.imports import ImportServices
 from server.listener import Listener, bind, listen
 from server.metrics import Metrics
 from server.observation import Observation
@@ -232,7 +234,9 @@ class Node:
         feed = Changes(ChangesServices(self._opened.store, self._feeds, self._doorman.verify), ChangesLimits())
         frame = Frame(self._opened.store, self._doorman.verify)
         records = Records(RecordServices(self._hub, self._engine, self._clock))
-        served = operations_of(ApiServices(self._opened.issues, records, self._past()))
+        imports = ImportServices(records, self._opened.imports, self._opened.issues, self._opened.store, self._clock)
+        transfer = TransferServices(imports, self._opened.dsn, self._settings.max_import_bytes)
+        served = operations_of(ApiServices(self._opened.issues, records, self._past(), transfer))
         return [Route(changes.PATH, feed.answer), *routes_of(frame, served)]
 
     def _past(self) -> Past:

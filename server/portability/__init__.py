@@ -20,6 +20,11 @@ class Format(StrEnum):
     MARKDOWN = "markdown"
 
     @property
+    def suffix(self) -> str:
+        """Of a file's name."""
+        return "md" if self is Format.MARKDOWN else self.value
+
+    @property
     def media_type(self) -> str:
         """For HTTP."""
         match self:

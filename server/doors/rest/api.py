@@ -11,6 +11,7 @@ from server.doors.rest.issues_write import IssuesWrite
 from server.doors.rest.operations import Served
 from server.doors.rest.past import Past
 from server.doors.rest.reference import Reference
+from server.doors.rest.transfer import Transfer, TransferServices
 from server.records import Records
 from storage.issue_reader import IssueReader
 
@@ -22,6 +23,7 @@ class ApiServices:
     issues: IssueReader
     records: Records
     past: Past
+    transfer: TransferServices
     min_seq_seconds: float = MIN_SEQ_SECONDS
 
 
@@ -32,5 +34,6 @@ def operations_of(services: ApiServices) -> list[Served]:
         *IssuesWrite(services.records).operations(),
         *IssueHistory(services.past, services.records).operations(),
         *ActivityFeed(services.past).operations(),
+        *Transfer(services.transfer).operations(),
     ]
     return [*served, *Reference(served).operations()]

@@ -21,5 +21,6 @@ REQUEST_ID: Final = Header("X-Request-Id", "Names the request in the server's lo
 DEVICE: Final = Header("X-Device-Id", "The device that writes, for the history.", 200)
 IF_NONE_MATCH: Final = Header("If-None-Match", "An `ETag`: 304 when it is still the one.")
 
+SEQ: Final = Header("X-Seq", "The seq that everything in the body is of.")
 ETAG: Final = Header("ETag", "The version of what is sent.")
 LOCATION: Final = Header("Location", "The address of what was created.")

@@ -87,11 +87,23 @@ def _query_parameters(operation: AnyOperation) -> list[dict[str, Any]]:
     for name, described in schema.get("properties", {}).items():
         if name == "token":
             continue  # a security scheme
-        parameter = {"name": name, "in": "query", "required": name in required, "schema": _without_null(described)}
+        plain = _without_null(_inlined(described, schema.get("$defs", {})))
+        parameter = {"name": name, "in": "query", "required": name in required, "schema": plain}
         if "description" in described:
             parameter["description"] = described["description"]
         parameters.append(parameter)
     return parameters
+
+
+def _inlined(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
+    """What a parameter refers to (an enumeration) in its own place: the document's schemas are those of bodies."""
+    whole = {key: value for key, value in schema.items() if key not in ("$ref", "anyOf")}
+    if "$ref" in schema:
+        named = definitions[schema["$ref"].rsplit("/", 1)[1]]
+        whole = {key: value for key, value in named.items() if key not in ("title", "description")} | whole
+    if "anyOf" in schema:
+        whole["anyOf"] = [_inlined(choice, definitions) for choice in schema["anyOf"]]
+    return whole
 
 
 def _without_null(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -123,6 +123,13 @@ UNKNOWN_ISSUE: Final = ProblemType(
     "Nobody has written this issue, or its id is not a UUID. Deleted issues are there still.",
     "Check the id. What was just written may not be projected yet: name its `min_seq`.",
 )
+UNKNOWN_IMPORT: Final = ProblemType(
+    "unknown-import",
+    HTTPStatus.NOT_FOUND,
+    "No such import",
+    "There is no import of this id in the workspace.",
+    "Look for it in `GET …/imports`.",
+)
 PURGED: Final = ProblemType(
     "purged",
     HTTPStatus.GONE,
@@ -172,6 +179,13 @@ INVALID: Final = ProblemType(
     "A parameter, header or field is not what it should be; `errors` names each.",
     "Correct what `errors` names. Sending it again as it is does not help.",
 )
+UNREADABLE_FILE: Final = ProblemType(
+    "unreadable-file",
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    "The file cannot be read",
+    "The file of an import is in no format that is known, not UTF-8, or breaks off. What was read before stands.",
+    "`detail` says where and what to do; the same import then goes on.",
+)
 UNWRITABLE: Final = ProblemType(
     "unwritable",
     HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -179,6 +193,13 @@ UNWRITABLE: Final = ProblemType(
     "An editor put something into the document, such as an image into a text, that plain text cannot replace; or the "
     "document is damaged.",
     "Make the edit in an editor.",
+)
+BUSY: Final = ProblemType(
+    "busy",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "Others are at it",
+    "As many exports or imports run here as may at a time.",
+    "Wait as `Retry-After` says and ask again.",
 )
 INTERNAL: Final = ProblemType(
     "internal",

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from typing import Any
+from typing import Any, cast
 
 from starlette.applications import Starlette
 
 from server.auth import Credentials, IdentityUnavailable, TokenRefused
+from server.doors.rest.transfer import TransferServices
 from server.permissions import Identity, Role
 from tests.server.bearers import for_workspace
 
+NO_TRANSFER = TransferServices(cast(Any, None), "")  # for tests that bring nothing in or out
+
 
 async def verify(credentials: Credentials, workspace: str | None) -> Identity:
-    """`main`, `other` and `ghosts` are tokens of a member of these workspaces, `viewer` of one who reads `main`."""
+    """`main`, `other` and `ghosts` are tokens of a member of these workspaces, `viewer` of one who reads `main`,
+    `admin` of one who may do anything there."""
     token = credentials.token
+    if token == "admin":
+        return for_workspace(Identity("root", "main", Role.ADMIN), workspace)
     if token == "viewer":
         return for_workspace(Identity("eve", "main", Role.VIEWER), workspace)
     if token == "away":
@@ -37,8 +44,12 @@ async def ask_raw(
     path, _, query = address.partition("?")
     sent: list[Any] = []
 
+    told = [{"type": "http.request", "body": body, "more_body": False}]
+
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
+        if not told:
+            await asyncio.Event().wait()  # nothing more comes, and nobody hangs up
+        return told.pop()
 
     async def send(message: Any) -> None:
         sent.append(message)

@@ -17,6 +17,7 @@ from server.doors.rest.operations import Answer, Nothing, Operation, Served
 from server.doors.rest.paths import InWorkspace
 from server.doors.rest.problems import CATALOGUE, TYPE_PREFIX
 from server.doors.rest.routes import routes_of
+from server.doors.rest.transfer import TransferServices
 from server.metrics import Metrics
 from server.permissions import may_read
 from tests.server.rest.asking import ask, ask_raw, verify
@@ -28,7 +29,7 @@ async def ready() -> None: ...
 @pytest.fixture
 async def served() -> list[Served]:
     nothing: Any = None  # what is described needs no services
-    return operations_of(ApiServices(nothing, nothing, nothing))
+    return operations_of(ApiServices(nothing, nothing, nothing, TransferServices(nothing, "")))
 
 
 @pytest.fixture
