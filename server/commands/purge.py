@@ -56,7 +56,7 @@ async def _one(bench: Workbench, slug: str, issue_id: UUID, *, is_dry: bool) -> 
     try:
         seq = await bench.store.purge(workspace.id, issue_id, by=f"cli:{getpass.getuser()}", at=datetime.now(UTC))
     except (NotPurgeable, Purged) as error:
-        bench.console.print(f"issue {issue_id} stays: {error}", markup=False, style="red")
+        bench.console.print(f"issue {issue_id} stays: {error}", markup=False, style="red", soft_wrap=True)
         return FAILED
     print(f"issue {issue_id} is purged, tombstone at seq {seq}")
     return 0
