@@ -12,6 +12,7 @@ from uuid import UUID
 
 from pycrdt import Map, Text
 
+from crdt.decisions import SetField
 from crdt.document import Document
 from crdt.gate import index_of
 from crdt.issue import MAX_SHORT_CHARS
@@ -148,7 +149,7 @@ class DeleteComment:
 
 
 RESTORE: Final = Changes(fields={"deleted_at": None})
-Edit: TypeAlias = Begin | Changes | Delete | AddComment | EditComment | DeleteComment
+Edit: TypeAlias = Begin | Changes | SetField | Delete | AddComment | EditComment | DeleteComment
 
 
 def make(document: Document, issue_id: UUID, author: Author, edit: Edit) -> tuple[bytes, str]:

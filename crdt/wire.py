@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgpack  # type: ignore[import-untyped]
 
-from crdt import changes, edits, jobs, jobs_history, jobs_import, jobs_reverts, reverts
+from crdt import changes, decisions, edits, jobs, jobs_history, jobs_import, jobs_reverts, reverts
 from crdt.issue import Comment, IssueContent
 from crdt.records import Arrival, FieldWrite, Limits, Mandate, Overwrite
 from crdt.shape import Author, Changes
@@ -37,6 +37,7 @@ _DATACLASSES: Final = (
     jobs.Edited,
     Author,
     Changes,
+    decisions.SetField,
     edits.Begin,
     edits.Delete,
     edits.AddComment,

@@ -16,11 +16,13 @@ from starlette.routing import Route
 from server import auth, bounds
 from server.clock import SystemClock
 from server.config import Settings
+from server.decisions import Decisions
 from server.doorman import Doorman
 from server.doors import changes
 from server.doors.changes import Changes, ChangesLimits, ChangesServices
 from server.doors.http import NotReady, http_app
 from server.doors.rest.api import ApiServices, operations_of
+from server.doors.rest.conflicts import ConflictServices
 from server.doors.rest.frame import Frame
 from server.doors.rest.past import Past
 from server.doors.rest.routes import routes_of
@@ -37,6 +39,7 @@ from server.observation import Observation
 from server.opening import Opened, open_store
 from server.permissions import Identity, Role
 from server.records import Records, RecordServices
+from server.referee import Referee
 from server.relay import LogRelay
 from server.stopping import Stop
 from server.supervisor import Supervisor
@@ -46,6 +49,7 @@ from server.websocket.picows import PicowsEndpoint
 from storage.activity import Activity
 from storage.appender import Appender, CommitStats
 from storage.compactor import Compactor
+from storage.engine import IssueKey
 from storage.errors import StoreUnavailable
 from storage.history import History
 from storage.projector import PageStats, Projector
@@ -159,9 +163,12 @@ class Node:
                 clock=self._clock,
                 metrics=self._metrics,
                 on_idle=self._compactor.hint,
+                on_conflicts=self._conflicting,
             ),
             bounds.of_hub(settings),
         )
+        self._records = Records(RecordServices(self._hub, self._engine, self._clock))
+        self._decisions, self._referee = self._make_referee()
 
     async def run(self, bound: socket.socket, stop: Stop, announce: Callable[[Ready], None]) -> None:
         """Serve on `bound` until `stop`, then end in good order."""
@@ -188,6 +195,7 @@ class Node:
         supervisor.keep("words", self._opened.words.run)
         supervisor.keep("compactor", self._compactor.run)
         supervisor.keep("purger", self._purger.run)
+        supervisor.keep("referee", self._referee.run)
         supervisor.keep("relay", self._relay.run)
         supervisor.keep("hub", self._hub.run)
         if self._settings.wakeups == "notify":
@@ -215,6 +223,19 @@ class Node:
         await self._supervisor.stop()
         await self._engine.close()
 
+    def _make_referee(self) -> tuple[Decisions, Referee]:
+        settings, store = self._settings, self._opened.store
+        decisions = Decisions(
+            store.ledger,
+            self._records,
+            self._clock,
+            max_clock_lead_seconds=settings.max_clock_lead_seconds,
+            on_settled=self._observe.settled_conflict,
+        )
+        interval = settings.conflict_interval_seconds
+        referee = Referee(store, decisions, self._clock, interval_seconds=interval, on_failure=self._observe.failure)
+        return decisions, referee
+
     def _make_entrance(self, tasks: asyncio.TaskGroup) -> Entrance:
         services = YjsServices(self._hub, self._opened.store, self._visits, self._clock, self._metrics)
         return Entrance(services, self._feeds, self._settings, tasks)
@@ -233,10 +254,11 @@ class Node:
     def _routes(self) -> list[Route]:
         feed = Changes(ChangesServices(self._opened.store, self._feeds, self._doorman.verify), ChangesLimits())
         frame = Frame(self._opened.store, self._doorman.verify)
-        records = Records(RecordServices(self._hub, self._engine, self._clock))
+        records = self._records
         imports = ImportServices(records, self._opened.imports, self._opened.issues, self._opened.store, self._clock)
         transfer = TransferServices(imports, self._opened.dsn, self._settings.max_import_bytes)
-        served = operations_of(ApiServices(self._opened.issues, records, self._past(), transfer))
+        conflicts = ConflictServices(self._opened.store.ledger, self._decisions)
+        served = operations_of(ApiServices(self._opened.issues, records, self._past(), transfer, conflicts))
         return [Route(changes.PATH, feed.answer), *routes_of(frame, served)]
 
     def _past(self) -> Past:
@@ -249,6 +271,9 @@ class Node:
         self._feeds.wake(stats.workspace_ids)
         self._wakeups.tell(stats.workspace_ids)
         self._entrance.set_read_only(is_read_only=isinstance(stats.failure, StoreUnavailable))
+
+    def _conflicting(self, key: IssueKey) -> None:
+        self._referee.wake()
 
     def _projected(self, stats: PageStats) -> None:
         self._observe.page(stats)

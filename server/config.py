@@ -142,6 +142,9 @@ class Settings(BaseModel):
     max_clock_lead_seconds: float = _setting(
         60.0, "how much later than it came in an edit may claim to be, where the last write wins", ge=0
     )
+    conflict_interval_seconds: float = _setting(
+        5.0, "between two looks for conflicts that another node left for the last write to win", gt=0
+    )
     presence_timeout_seconds: float = _setting(30.0, "before a client that is not renewed leaves presence", gt=0)
     max_presence_bytes: ByteSize = _setting(16 * KIB, "presence of one client", ge=64)
     max_presence_clients: int = _setting(4_096, "clients present in one issue", ge=1)

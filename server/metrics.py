@@ -67,6 +67,9 @@ class Metrics:
         self.gaps = self._counter("gaps", "Updates whose causes were missing.")
         self.asks = self._counter("asks", "SyncStep1 sent to a peer because of a gap.")
         self.conflicts = self._counter("conflicts", "Conflicts recorded with a delta of this node, by kind.", "kind")
+        self.settled_conflicts = self._counter(
+            "settled_conflicts", "Conflicts settled by this node: by a person, or by the system.", "by"
+        )
 
     def _peers(self) -> None:
         self.rooms = self._gauge("rooms", "Issues open on this node.")

@@ -8,6 +8,7 @@ from server.engine import JobStats
 from server.metrics import Metrics
 from storage.appender import CommitStats
 from storage.compactor import CompactionStats
+from storage.conflicts import SYSTEM, Conflict
 from storage.engine import IssueKey
 from storage.projector import PageStats
 
@@ -52,6 +53,10 @@ class Observation:
     def purge(self, _key: IssueKey) -> None:
         """The purger deleted an issue for good."""
         self._metrics.purges.inc()
+
+    def settled_conflict(self, conflict: Conflict) -> None:
+        """A conflict was settled here."""
+        self._metrics.settled_conflicts.labels("system" if conflict.resolved_by == SYSTEM else "person").inc()
 
     def job(self, stats: JobStats) -> None:
         """An engine finished a job, or died of it."""

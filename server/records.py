@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeVar
@@ -16,6 +16,7 @@ from crdt import edits
 from crdt.edits import Begin, Edit
 from crdt.errors import CLIENT_ID, FORBIDDEN, Refused
 from crdt.jobs import Job, MakeEdits
+from crdt.records import FieldWrite
 from crdt.shape import Author
 from crdt.update import EMPTY_UPDATE
 from crdt.writing import CLIENT_ID_BITS
@@ -60,12 +61,13 @@ Result = TypeVar("Result", bound=Made)
 @dataclass(frozen=True, slots=True)
 class Issue:
     """What an edit is made of: all that is committed, and who writes it, with which client id, which nobody else has
-    until it is committed. `seq`: the newest of `updates`."""
+    until it is committed. `seq`: the newest of `updates` · `heads`: what stands in the fields, by key."""
 
     updates: Sequence[bytes]
     client_id: int
     author: Author
     seq: int
+    heads: Mapping[str, FieldWrite]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,7 @@ class Records:
             async with asyncio.timeout(self._timeout_seconds), turn:
                 room = await pen.enter(workspace, issue_id)
                 author = Author(writer.user_id, writer.device_id or "", self._services.clock.now())
-                issue = Issue(room.updates(), self._client_id(key, writer.user_id), author, room.seq)
+                issue = Issue(room.updates(), self._client_id(key, writer.user_id), author, room.seq, room.heads)
                 made = await self._made(key, job_of(issue))
                 seq = room.seq if made.update == EMPTY_UPDATE else await self._commit(pen, made.update)
         except TimeoutError:

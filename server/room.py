@@ -8,7 +8,7 @@ of the log than that one commit.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import structlog
@@ -17,7 +17,7 @@ from crdt.errors import Refused
 from crdt.gate import fold
 from crdt.index import Index
 from crdt.native import PURGED
-from crdt.records import Overwrite
+from crdt.records import FieldWrite, Overwrite
 from crdt.update import merge
 from server import close_codes
 from server.claims import Claims
@@ -139,6 +139,11 @@ class Room:
     def awareness_update(self) -> bytes:
         """Everybody's presence, for a joiner or a QueryAwareness."""
         return self._feeder.presence.update()
+
+    @property
+    def heads(self) -> Mapping[str, FieldWrite]:
+        """What stands in the decided fields, by key."""
+        return self._intake.index.heads
 
     def updates(self) -> list[bytes]:
         """What is committed, whole, for an engine."""

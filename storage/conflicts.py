@@ -149,6 +149,9 @@ class Ledger(Protocol):
         """Be the one who decides it, until it is settled or `until` has passed, so that of two who decide at once one
         comes first. None: somebody else has the claim, or there is no such conflict."""
 
+    async def release(self, workspace_id: int, conflict_id: UUID) -> None:
+        """Give a claim back without a decision."""
+
     async def settle(self, workspace_id: int, conflict_id: UUID, settlement: Settlement) -> Conflict | None:
         """Note how a conflict ended, and return its row; a claim on it ends too. A person's word counts above the
         system's; of two people, or two nodes, the first counts and the row says which. None: no such conflict."""

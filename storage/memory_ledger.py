@@ -82,6 +82,10 @@ class MemoryLedger:
         await self._fault("after", "claim")
         return self._rows[key]
 
+    async def release(self, workspace_id: int, conflict_id: UUID) -> None:
+        await self._fault("before", "release")
+        self._claims.pop((workspace_id, conflict_id), None)
+
     def _is_claimed(self, key: tuple[int, UUID], now: datetime) -> bool:
         return key in self._claims and self._claims[key] > now
 

@@ -39,6 +39,10 @@ class PostgresLedger:
             row = await connection.fetchrow(conflicts.CLAIM, workspace_id, conflict_id, now, until)
         return conflicts.conflict(row) if row else None
 
+    async def release(self, workspace_id: int, conflict_id: UUID) -> None:
+        async with self._database.session("release a conflict") as connection:
+            await connection.execute(conflicts.RELEASE, workspace_id, conflict_id)
+
     async def settle(self, workspace_id: int, conflict_id: UUID, settlement: Settlement) -> Conflict | None:
         arguments = conflicts.settle_arguments(workspace_id, conflict_id, settlement)
         async with self._database.session("settle a conflict") as connection:

@@ -81,6 +81,8 @@ UPDATE conflicts SET claimed_until = $4
 WHERE workspace_id = $1 AND id = $2 AND (claimed_until <= $3) IS NOT FALSE
 RETURNING {_COLUMNS}"""
 
+RELEASE: Final = "UPDATE conflicts SET claimed_until = NULL WHERE workspace_id = $1 AND id = $2"
+
 SETTLE: Final = f"""
 UPDATE conflicts SET state = 'resolved', resolution = $3, resolved_value = $4, resolved_by = $5, resolved_at = $6,
     claimed_until = NULL

@@ -7,18 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from server.permissions import Identity, Role
-from server.session import Session, Stored
-from storage.compactor import Compactor, CompactorLimits
-from storage.conflicts import Conflict, ConflictQuery
-from storage.engine import IssueKey
+from server.session import Stored
 from storage.memory import MemoryStore
-from storage.projector import Projector, ProjectorLimits
 from storage.store import NewDelta
-from tests.inline_engine import InlineEngine
-from tests.server.house import DIALECT, ISSUE, House, Peer, settle, start_house
-
-LATER = datetime(2030, 1, 1, tzinfo=UTC)
+from tests.server.compacted import LATER, compact
+from tests.server.conflicting import ledger, on, setting
+from tests.server.house import ISSUE, House, Peer, settle, start_house
 
 
 @pytest.fixture
@@ -38,28 +32,6 @@ async def other_node(store: MemoryStore) -> AsyncIterator[House]:
     started = await start_house(store)
     yield started
     await started.stop()
-
-
-def on(device: str, user: str, client: int) -> Peer:
-    """A peer whose token names its device."""
-    peer = Peer(user, client=client)
-    peer.session = Session(Identity(user, "main", Role.MEMBER, device), peer.wire, DIALECT, user)
-    return peer
-
-
-def setting(peer: Peer, value: object, key: str = "status", at: datetime | None = None) -> bytes:
-    """The update that sets a field, with a stamp where `at` is given."""
-    before = peer.doc.get_state()
-    with peer.doc.transaction():
-        peer.fields[key] = value
-        if at is not None:
-            stamp = {"at": at.isoformat(), "by": peer.session.identity.user_id, "device": "stamped"}
-            peer.doc.get("stamps", type=type(peer.fields))[key] = stamp
-    return peer.doc.get_update(before)
-
-
-async def ledger(house: House) -> list[Conflict]:
-    return await house.store.ledger.page(house.workspace.id, ConflictQuery())
 
 
 async def test_both_values_are_recorded_before_anybody_hears_of_the_edit(node: House) -> None:
@@ -175,14 +147,6 @@ async def test_a_room_that_opens_later_records_nothing_again(node: House, other_
     await other_node.join(Peer("cleo", client=3))
     await settle()
     assert await ledger(node) == before
-
-
-async def compact(store: MemoryStore, workspace_id: int) -> None:
-    engine = InlineEngine()
-    projector = Projector(store, engine, ProjectorLimits(), now=lambda: LATER)
-    await projector.project_once()
-    compactor = Compactor(store, engine, CompactorLimits(history_days=0), now=lambda: LATER)
-    await compactor.compact(IssueKey(workspace_id, ISSUE))
 
 
 async def test_what_nobody_recorded_is_recorded_before_compaction_destroys_it(node: House, store: MemoryStore) -> None:

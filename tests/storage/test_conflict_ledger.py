@@ -187,6 +187,8 @@ class TestSettling:
         ledger, soon, late = twin.ledger, NOON + timedelta(seconds=30), NOON + timedelta(seconds=31)
         assert await ledger.claim(workspace, row.id, NOON, soon) == row
         assert await ledger.claim(workspace, row.id, NOON, soon) is None
+        await ledger.release(workspace, row.id)
+        assert await ledger.claim(workspace, row.id, NOON, soon) == row
         assert (await ledger.unsettled(10, NOON), await ledger.unsettled(10, late)) == ([], [row])
         assert await ledger.claim(workspace, row.id, late, late + timedelta(seconds=30)) == row
         await ledger.settle(workspace, row.id, Settlement(LOSING, SYSTEM, late))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from server.doors.rest.activity import ActivityFeed
+from server.doors.rest.conflicts import Conflicts, ConflictServices
 from server.doors.rest.history import IssueHistory
 from server.doors.rest.issues_read import MIN_SEQ_SECONDS, IssuesRead
 from server.doors.rest.issues_write import IssuesWrite
@@ -24,6 +25,7 @@ class ApiServices:
     records: Records
     past: Past
     transfer: TransferServices
+    conflicts: ConflictServices
     min_seq_seconds: float = MIN_SEQ_SECONDS
 
 
@@ -35,5 +37,6 @@ def operations_of(services: ApiServices) -> list[Served]:
         *IssueHistory(services.past, services.records).operations(),
         *ActivityFeed(services.past).operations(),
         *Transfer(services.transfer).operations(),
+        *Conflicts(services.conflicts).operations(),
     ]
     return [*served, *Reference(served).operations()]

@@ -130,6 +130,20 @@ UNKNOWN_IMPORT: Final = ProblemType(
     "There is no import of this id in the workspace.",
     "Look for it in `GET …/imports`.",
 )
+UNKNOWN_CONFLICT: Final = ProblemType(
+    "unknown-conflict",
+    HTTPStatus.NOT_FOUND,
+    "No such conflict",
+    "No conflict of this workspace has the id, or its issue was deleted for good.",
+    "List the conflicts of the workspace.",
+)
+RESOLVED: Final = ProblemType(
+    "resolved",
+    HTTPStatus.CONFLICT,
+    "Resolved already",
+    "Somebody resolved the conflict first; `conflict` says who, and how.",
+    "Edit the issue if it is to read otherwise.",
+)
 PURGED: Final = ProblemType(
     "purged",
     HTTPStatus.GONE,

@@ -9,10 +9,12 @@ from typing import Any, cast
 from starlette.applications import Starlette
 
 from server.auth import Credentials, IdentityUnavailable, TokenRefused
+from server.doors.rest.conflicts import ConflictServices
 from server.doors.rest.transfer import TransferServices
 from server.permissions import Identity, Role
 from tests.server.bearers import for_workspace
 
+NO_CONFLICTS = ConflictServices(cast(Any, None), cast(Any, None))
 NO_TRANSFER = TransferServices(cast(Any, None), "")  # for tests that bring nothing in or out
 
 

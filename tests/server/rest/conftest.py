@@ -34,7 +34,7 @@ from storage.tables import issue_labels, issue_words
 from storage.timeline import Timeline
 from storage.words import Words, WordsLimits
 from tests.server.house import House, house
-from tests.server.rest.asking import NO_TRANSFER, ask, verify
+from tests.server.rest.asking import NO_CONFLICTS, NO_TRANSFER, ask, verify
 from tests.simulation.time import VirtualClock
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -126,7 +126,9 @@ async def api(store: PostgresStore, dsn: str) -> AsyncIterator[Api]:
         log = LogReader(database)
         timeline = Timeline(log, home.engine)
         past = Past(History(store, home.engine), timeline, Activity(log, timeline))
-        served = operations_of(ApiServices(IssueReader(database), records, past, NO_TRANSFER, min_seq_seconds=0.1))
+        served = operations_of(
+            ApiServices(IssueReader(database), records, past, NO_TRANSFER, NO_CONFLICTS, min_seq_seconds=0.1)
+        )
         yield Api(http_app(Metrics(), ready, routes_of(Frame(store, verify), served)), home, database, connection)
     await connection.close()
     await database.close()
