@@ -17,6 +17,15 @@ console.log = console.error // stdout is the dialogue's, and Yjs has things to s
 process.on('uncaughtException', (error) => uncaught.push(String(error)))
 process.on('unhandledRejection', (error) => uncaught.push(String(error)))
 
+// As in a browser, where a socket that fails before it is open is no exception: a provider that lets go of one while it
+// connects has taken its listeners off before.
+class BrowserSocket extends WebSocket {
+  constructor (...parameters) {
+    super(...parameters)
+    this.on('error', () => {})
+  }
+}
+
 class Socket {
   constructor ({ version, url }) {
     this.version = version
@@ -24,7 +33,7 @@ class Socket {
     this.connections = 0
     this.frames = []
     this.provider = new PROVIDERS[version].HocuspocusProviderWebsocket({
-      url, WebSocketPolyfill: WebSocket, connect: false, autoConnect: false, ...QUICK
+      url, WebSocketPolyfill: BrowserSocket, connect: false, autoConnect: false, ...QUICK
     })
     this.provider.on('open', () => { this.connections += 1 })
     this.provider.on('close', ({ event }) => this.closes.push(event.code))

@@ -133,7 +133,8 @@ class TestLife:
                 await server.stop()
         finally:
             os.kill(pid, signal.SIGCONT)
-        await EmbeddedPostgres(made, settings=UNSAFE_AND_FAST).stop()
+        assert server._process is not None
+        server._process.wait(10)  # it was told before, and hears it now
         assert not server.is_running
 
     async def test_commits_reach_the_disk_unless_a_test_says_otherwise(self, made: Path) -> None:
