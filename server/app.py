@@ -17,10 +17,10 @@ from server import auth, bounds
 from server.clock import SystemClock
 from server.config import Settings
 from server.decisions import Decisions
-from server.doorman import Doorman
 from server.doors import changes
 from server.doors.changes import Changes, ChangesLimits, ChangesServices
 from server.doors.http import NotReady, http_app
+from server.doors.rest.accounts import Accounts
 from server.doors.rest.api import ApiServices, operations_of
 from server.doors.rest.conflicts import ConflictServices
 from server.doors.rest.frame import Frame
@@ -31,6 +31,7 @@ from server.doors.yjs import YjsServices
 from server.engine import EnginePool
 from server.entrance import Entrance
 from server.feeds import Feeds
+from server.gatehouse import Gatehouse
 from server.hub import Hub, HubServices
 from server.imports import ImportServices
 from server.listener import Listener, bind, listen
@@ -43,7 +44,6 @@ from server.referee import Referee
 from server.relay import LogRelay
 from server.stopping import Stop
 from server.supervisor import Supervisor
-from server.visits import Visits
 from server.websocket.asgi import AsgiEndpoint
 from server.websocket.picows import PicowsEndpoint
 from storage.activity import Activity
@@ -110,8 +110,7 @@ class Node:
         self._opened = opened
         self._keys = keys
         self._clock = SystemClock()
-        self._doorman = Doorman(keys, self._clock, timedelta(seconds=settings.clock_skew_seconds))
-        self._visits = Visits(self._doorman.verify, self._clock)
+        self._gatehouse = Gatehouse(settings, opened, keys, self._clock)
         self._metrics = Metrics()
         self._observe = Observation(self._metrics)
         self._is_stopping = False
@@ -198,6 +197,7 @@ class Node:
         supervisor.keep("referee", self._referee.run)
         supervisor.keep("relay", self._relay.run)
         supervisor.keep("hub", self._hub.run)
+        supervisor.keep("guestbook", self._gatehouse.guestbook.run)
         if self._settings.wakeups == "notify":
             supervisor.keep("wake-ups", self._wakeups.run)
         return supervisor
@@ -221,6 +221,7 @@ class Node:
         entrance.close()
         await self._feeds.close()
         await self._supervisor.stop()
+        await self._gatehouse.guestbook.close()
         await self._engine.close()
 
     def _make_referee(self) -> tuple[Decisions, Referee]:
@@ -237,7 +238,7 @@ class Node:
         return decisions, referee
 
     def _make_entrance(self, tasks: asyncio.TaskGroup) -> Entrance:
-        services = YjsServices(self._hub, self._opened.store, self._visits, self._clock, self._metrics)
+        services = YjsServices(self._hub, self._opened.store, self._gatehouse.visits, self._clock, self._metrics)
         return Entrance(services, self._feeds, self._settings, tasks)
 
     def _listener(self, bound: socket.socket, entrance: Entrance) -> Listener:
@@ -252,13 +253,15 @@ class Node:
         )
 
     def _routes(self) -> list[Route]:
-        feed = Changes(ChangesServices(self._opened.store, self._feeds, self._doorman.verify), ChangesLimits())
-        frame = Frame(self._opened.store, self._doorman.verify)
-        records = self._records
-        imports = ImportServices(records, self._opened.imports, self._opened.issues, self._opened.store, self._clock)
-        transfer = TransferServices(imports, self._opened.dsn, self._settings.max_import_bytes)
-        conflicts = ConflictServices(self._opened.store.ledger, self._decisions)
-        served = operations_of(ApiServices(self._opened.issues, records, self._past(), transfer, conflicts))
+        following = self._gatehouse.verify_requests(have_synced=True)
+        feed = Changes(ChangesServices(self._opened.store, self._feeds, following), ChangesLimits())
+        frame = Frame(self._opened.store, self._gatehouse.verify_requests(have_synced=False))
+        opened, records = self._opened, self._records
+        imports = ImportServices(records, opened.imports, opened.issues, opened.store, self._clock)
+        transfer = TransferServices(imports, opened.dsn, self._settings.max_import_bytes)
+        conflicts = ConflictServices(opened.store.ledger, self._decisions)
+        accounts = Accounts(opened.people, opened.logins, opened.visitors, self._gatehouse.sign_ins, self._clock)
+        served = operations_of(ApiServices(opened.issues, records, self._past(), transfer, conflicts, accounts))
         return [Route(changes.PATH, feed.answer), *routes_of(frame, served)]
 
     def _past(self) -> Past:
@@ -303,7 +306,7 @@ class Node:
     def _ready(self, bound: socket.socket) -> Ready:
         host, port = bound.getsockname()[:2]
         now = self._clock.now()
-        you = Identity("you", MAIN_WORKSPACE, Role.ADMIN, expires_at=now + timedelta(days=READY_TOKEN_DAYS))
+        you = Identity("you", MAIN_WORKSPACE, Role.OWNER, expires_at=now + timedelta(days=READY_TOKEN_DAYS))
         return Ready(host, port, MAIN_WORKSPACE, auth.issue(self._keys, you, now), self._opened.dsn)
 
 

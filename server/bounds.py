@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from crdt.awareness import AwarenessLimits
 from crdt.native import SUBPROTOCOL
 from crdt.records import Limits
@@ -13,7 +15,9 @@ from server.engine import EngineLimits
 from server.engine_child import ChildLimits
 from server.feed import FeedLimits
 from server.feed_readers import PageLimits
+from server.guestbook import GuestbookLimits
 from server.limits import HubLimits, RelayLimits, RoomLimits
+from server.sign_ins import SignInLimits
 from server.websocket import SocketLimits
 from storage.compactor import CompactorLimits
 from storage.database import DatabaseLimits
@@ -140,6 +144,16 @@ def of_hub(settings: Settings) -> HubLimits:
 def of_relay(settings: Settings) -> RelayLimits:
     """Following what other nodes commit."""
     return RelayLimits(interval=settings.relay_interval_seconds, page=settings.relay_page_deltas)
+
+
+def of_guestbook(settings: Settings) -> GuestbookLimits:
+    """Who is here."""
+    return GuestbookLimits(turn_seconds=settings.revocation_seconds)
+
+
+def of_sign_ins(settings: Settings) -> SignInLimits:
+    """Access and refresh tokens."""
+    return SignInLimits(timedelta(seconds=settings.access_token_seconds), timedelta(days=settings.login_days))
 
 
 def of_engine(settings: Settings) -> EngineLimits:

@@ -22,6 +22,9 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from server.addresses import is_trusted
+from server.permissions import Role
+
 PREFIX = "SYNCLINE_"
 BUILD_VARIABLES = frozenset({"SYNCLINE_PURE_PYTHON"})  # read by setup.py, often exported for a whole shell
 CLIENT_VARIABLES = frozenset({"SYNCLINE_URL", "SYNCLINE_TOKEN"})  # of `syncline issues`, often exported as well
@@ -67,6 +70,23 @@ class Settings(BaseModel):
         366.0, "longest life of a token; for so long an older key is honoured", gt=0, le=3650
     )
     clock_skew_seconds: float = _setting(10.0, "how far the clocks of those who issue tokens may differ", ge=0, le=300)
+
+    access_token_seconds: float = _setting(
+        600.0, "life of an access token that comes with a refresh token", ge=30, le=86_400
+    )
+    login_days: float = _setting(30.0, "life of a refresh token; each is good once", gt=0, le=366)
+    revocation_seconds: float = _setting(
+        1.0, "between two looks at whose role, token or device was changed or revoked", gt=0, le=2
+    )
+    oidc_issuer: str | None = _setting(None, "OpenID provider whose tokens count as well, as they name it: https://…")
+    oidc_audience: Names = _setting((), "audiences of its tokens that are meant for this deployment")
+    oidc_user_claim: str = _setting("sub", "claim of its tokens that is the user's id", min_length=1)
+    oidc_name_claim: str = _setting("name", "claim that is the user's name", min_length=1)
+    oidc_email_claim: str = _setting("email", "claim that is the user's email", min_length=1)
+    oidc_default_role: Role | None = _setting(
+        None, "what its users are in any workspace that gave them no role; default: they stay out"
+    )
+    oidc_timeout_seconds: float = _setting(5.0, "for the provider to send its keys", gt=0, le=30)
 
     websocket: Literal["picows", "asgi"] = _setting(
         "picows", "what carries WebSocket frames; asgi is the slow fallback"
@@ -194,6 +214,10 @@ class Settings(BaseModel):
             raise ValueError("max-message-bytes must not be below max-update-bytes")
         if self.pong_timeout_seconds > self.ping_interval_seconds:
             raise ValueError("pong-timeout-seconds must not be above ping-interval-seconds")
+        if self.oidc_issuer is not None and not is_trusted(self.oidc_issuer):
+            raise ValueError("oidc-issuer must be an https address")
+        if self.oidc_issuer is not None and not self.oidc_audience:
+            raise ValueError("oidc-audience must say which of the provider's tokens are meant for this deployment")
         return self
 
 

@@ -16,8 +16,11 @@ from storage.errors import StoreError
 from storage.import_ledger import ImportLedger
 from storage.issue_reader import IssueReader
 from storage.log_reader import LogReader
+from storage.logins import Logins
 from storage.migrate import migrate
+from storage.people import People
 from storage.postgres import PostgresStore
+from storage.visitors import Visitors
 from storage.words import Words
 
 CLOSE_SECONDS = 1.0  # for statements under way when everything that could wait for them has ended
@@ -25,14 +28,17 @@ CLOSE_SECONDS = 1.0  # for statements under way when everything that could wait 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A migrated, connected store, its issues as records, what keeps the words they are found by, and the account of
-    imports. `embedded` is None when the database is not ours."""
+    """A migrated, connected store, its issues as records, what keeps the words they are found by, the account of
+    imports, and who may come. `embedded` is None when the database is not ours."""
 
     store: PostgresStore
     issues: IssueReader
     log: LogReader
     words: Words
     imports: ImportLedger
+    people: People
+    logins: Logins
+    visitors: Visitors
     dsn: str
     embedded: EmbeddedPostgres | None
 
@@ -54,8 +60,18 @@ async def open_store(settings: Settings, *, serving: bool = False) -> AsyncItera
         database = await open_database(dsn, bounds.of_database(settings))
         store = PostgresStore(database)
         stack.push_async_callback(store.close, CLOSE_SECONDS)
-        words = Words(database, bounds.of_words(settings))
-        yield Opened(store, IssueReader(database), LogReader(database), words, ImportLedger(database), dsn, embedded)
+        yield Opened(
+            store=store,
+            issues=IssueReader(database),
+            log=LogReader(database),
+            words=Words(database, bounds.of_words(settings)),
+            imports=ImportLedger(database),
+            people=People(database),
+            logins=Logins(database),
+            visitors=Visitors(database),
+            dsn=dsn,
+            embedded=embedded,
+        )
 
 
 def database_url(settings: Settings) -> str:

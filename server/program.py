@@ -7,7 +7,6 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -15,13 +14,12 @@ import typer
 from pydantic.fields import FieldInfo
 from rich.console import Console
 
-from server import auth, config, logs
+from server import config, logs
 from server.app import Ready, serve
 from server.commands import register
 from server.config import BadSettings, Settings
 from server.listener import AddressUnavailable
 from server.opening import database_url
-from server.permissions import Identity, Role
 from storage.data_directory import DirectoryInUse
 from storage.database import redacted
 from storage.errors import StoreError
@@ -45,7 +43,6 @@ def application() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.command("serve")(_serve_command())
-    app.command("token")(token)
     app.command("database-url")(print_database_url)
     register(app)
     app.command("issues", add_help_option=False, context_settings=_AS_IT_IS)(issues)
@@ -69,21 +66,6 @@ def issues(context: typer.Context) -> None:
     from syncline.commands import main as client  # its modules are not the server's to load
 
     client(context.args)
-
-
-def token(
-    user: Annotated[str, typer.Option(help="whom the token names")],
-    workspace: Annotated[str, typer.Option(help="slug of the workspace it opens")] = "main",
-    role: Annotated[Role, typer.Option(help="what it allows there")] = Role.MEMBER,
-    days: Annotated[float, typer.Option(min=0.001, max=3650, help="how long it is good")] = 30,
-    data_dir: DataDir = None,
-    token_key: Annotated[str | None, typer.Option(help=Settings.model_fields["token_key"].description)] = None,
-) -> None:
-    """Print a signed token."""
-    settings = config.load({"data_dir": _text(data_dir), "token_key": token_key}, os.environ)
-    now = datetime.now(UTC)
-    identity = Identity(user, workspace, role, expires_at=now + timedelta(days=days))
-    print(auth.issue(auth.keys_of(settings), identity, now))
 
 
 def print_database_url(data_dir: DataDir = None) -> None:

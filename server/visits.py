@@ -5,9 +5,11 @@ A visit is asked about again when its user's standing changes: then it goes on w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 from uuid import UUID, uuid4
 
 import structlog
@@ -17,6 +19,8 @@ from server.clock import Clock
 from server.permissions import Identity
 
 log = structlog.get_logger()
+
+_MAX_SEEN: Final = 10_000  # between two turns of who writes them down; more are forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class Visit:
         if identity != self.identity:
             self.identity = identity
             self._guest.changed(identity)
+            self._visits.changed(self)
 
     def end(self, reason: str) -> None:
         """The user has to go."""
@@ -70,8 +75,26 @@ class Visit:
         self._guest.ended(reason)
 
 
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """Somebody was seen. `has_synced`: they read what is new, or were there while it came."""
+
+    credentials: Credentials
+    identity: Identity
+    has_synced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What has happened in a workspace since somebody asked."""
+
+    begun: list[Visit] = field(default_factory=list)
+    over: list[Visit] = field(default_factory=list)
+    seen: list[Sight] = field(default_factory=list)
+
+
 class Visits:
-    """The visits of a node. `begun` and `over` are what has happened since somebody asked."""
+    """The visits of a node, and news of them for whoever writes them down."""
 
     def __init__(self, verify: Verify, clock: Clock) -> None:
         self._verify = verify
@@ -79,7 +102,8 @@ class Visits:
         self._of_user: dict[str, dict[Visit, None]] = {}
         self._turns = 0  # how often standings have changed
         self._begun: dict[UUID, Visit] = {}
-        self._over: set[UUID] = set()
+        self._over: dict[UUID, Visit] = {}
+        self._seen: dict[tuple[str, str, str | None], Sight] = {}
 
     async def enter(
         self, credentials: Credentials, workspace: str, guest: Guest, *, before: Visit | None = None
@@ -96,7 +120,8 @@ class Visits:
             visit = Visit(self, credentials, identity, guest, self._clock.now(), uuid4())
         self._of_user.setdefault(identity.user_id, {})[visit] = None
         self._begun[visit.id] = visit
-        self._over.discard(visit.id)
+        self._over.pop(visit.id, None)
+        self.saw(credentials, identity, has_synced=True)
         return visit
 
     def forget(self, visit: Visit) -> None:
@@ -106,24 +131,53 @@ class Visits:
             del visits[visit]
             if not visits:
                 del self._of_user[visit.identity.user_id]
-            if self._begun.pop(visit.id, None) is None:
-                self._over.add(visit.id)
+            self._begun.pop(visit.id, None)
+            self._over[visit.id] = visit
+            self.saw(visit.credentials, visit.identity, has_synced=True)
+
+    def changed(self, visit: Visit) -> None:
+        """Its user may something else."""
+        self._begun[visit.id] = visit
+
+    def saw(self, credentials: Credentials, identity: Identity, *, has_synced: bool) -> None:
+        """Somebody was here, if only with a request."""
+        key = (identity.workspace, identity.user_id, identity.device_id)
+        if key in self._seen or len(self._seen) < _MAX_SEEN:
+            before = self._seen.get(key)
+            has_synced = has_synced or (before is not None and before.has_synced)
+            self._seen[key] = Sight(credentials, identity, has_synced)
+
+    def see_everybody(self) -> None:
+        """All who are here are in sync still."""
+        for visit in self.all():
+            self.saw(visit.credentials, visit.identity, has_synced=True)
 
     def all(self) -> list[Visit]:
         """Everybody who is here."""
         return [visit for visits in self._of_user.values() for visit in visits]
 
-    def take_news(self) -> tuple[list[Visit], set[UUID]]:
-        """Which visits have begun and which are over since the last time."""
-        begun, over = list(self._begun.values()), self._over
-        self._begun, self._over = {}, set()
-        return begun, over
+    def take_news(self) -> dict[str, News]:
+        """By workspace."""
+        news: defaultdict[str, News] = defaultdict(News)
+        for visit in self._begun.values():
+            news[visit.identity.workspace].begun.append(visit)
+        for visit in self._over.values():
+            news[visit.identity.workspace].over.append(visit)
+        for sight in self._seen.values():
+            news[sight.identity.workspace].seen.append(sight)
+        self._begun, self._over, self._seen = {}, {}, {}
+        return dict(news)
 
-    def retell(self, begun: Collection[Visit], over: Collection[UUID]) -> None:
-        """These news did not arrive: they are told again the next time."""
-        here = set(self.all())
-        self._begun = {visit.id: visit for visit in begun if visit in here} | self._begun
-        self._over |= set(over) | {visit.id for visit in begun if visit not in here}
+    def retell(self, news: Mapping[str, News]) -> None:
+        """These did not arrive: they are told again the next time. Sightings are not worth it."""
+        here = {visit.id: visit for visit in self.all()}
+        for one in news.values():
+            for visit in one.begun:
+                if visit.id in here:
+                    self._begun.setdefault(visit.id, here[visit.id])
+                else:
+                    self._over[visit.id] = visit
+            self._over.update({visit.id: visit for visit in one.over if visit.id not in here})
 
     async def ask_again(self, users: Collection[str]) -> set[str]:
         """The standing of these users has changed. Returns those of whom nobody could say: ask again later."""

@@ -65,11 +65,18 @@ class Database:
         self._connect = connect
 
     @asynccontextmanager
-    async def session(self, doing: str) -> AsyncIterator[Connection]:
-        """Borrow a connection. `doing` names the work in the message of a `StoreUnavailable`."""
+    async def session(self, doing: str, workspace_id: int | None = None) -> AsyncIterator[Connection]:
+        """Borrow a connection for what concerns one workspace. `doing` names the work in the message of a
+        `StoreUnavailable`."""
         with translated(doing):
             async with self._pool.acquire(timeout=self._limits.acquire_timeout) as connection:
                 yield connection
+
+    @asynccontextmanager
+    async def directory(self, doing: str) -> AsyncIterator[Connection]:
+        """Borrow a connection for what concerns all workspaces and holds no content of any."""
+        async with self.session(doing) as connection:
+            yield connection
 
     def kept(self, doing: str, statement: str) -> KeptStatement:
         """One statement on a connection of its own, which is not counted. `doing` as for `session`."""

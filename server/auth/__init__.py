@@ -4,7 +4,7 @@
 of an OpenID provider, `claims` is what a token says. Time is an argument throughout.
 """
 
-from server.auth.claims import Token, issue, read
+from server.auth.claims import Token, issue, read, sign
 from server.auth.credentials import Credentials
 from server.auth.keys import Keys, keys_of
 from server.auth.refusals import IdentityUnavailable, NotAllowed, TokenExpired, TokenRefused, Verify
@@ -21,4 +21,5 @@ __all__ = [
     "issue",
     "keys_of",
     "read",
+    "sign",
 ]

@@ -20,9 +20,8 @@ _NEVER: Final = datetime.fromtimestamp(0, UTC)
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What a good token says, whoever issued it. A provider's says nothing of workspaces and roles: those are None.
-
-    `name`, `email`: of the user, where the token tells.
+    """What a good token says, whoever issued it. A provider's names no `workspace`. `role`: None where it is for the
+    workspace to say · `name`, `email`: of the user, where the token tells.
     """
 
     user_id: str
@@ -41,21 +40,40 @@ class Token:
 def issue(keys: Keys, identity: Identity, now: datetime) -> str:
     """A signed token for `identity`, which must have an `expires_at`. Raises ValueError for names no token may hold."""
     assert identity.expires_at is not None
-    for name in (identity.user_id, identity.workspace):
-        if not is_name(name):
-            raise ValueError(f"not a name for a user or a workspace: {name!r}")
+    return sign(
+        keys,
+        Token(
+            user_id=identity.user_id,
+            expires_at=identity.expires_at,
+            issued_at=now,
+            workspace=identity.workspace,
+            role=identity.role,
+            device_id=identity.device_id,
+            acting_for=identity.acting_for,
+            token_id=identity.token_id,
+            login_id=identity.login_id,
+        ),
+    )
+
+
+def sign(keys: Keys, token: Token) -> str:
+    """What `token` says, signed; it names a workspace. Raises ValueError for names no token may hold."""
+    for name in (token.user_id, token.workspace, token.device_id or "-", token.acting_for or "-"):
+        if name is None or not is_name(name):
+            raise ValueError(f"not a name for a user, a workspace or a device: {name!r}")
     claims = {
         "iss": ISSUER,
         "aud": ISSUER,
-        "sub": identity.user_id,
-        "ws": identity.workspace,
-        "role": identity.role.value,
-        "iat": round(now.timestamp(), 3),  # to the millisecond: what is revoked is what was issued before
-        "exp": int(identity.expires_at.timestamp()),
-        "device": identity.device_id,
-        "for": identity.acting_for,
-        "jti": identity.token_id,
-        "sid": identity.login_id,
+        "sub": token.user_id,
+        "ws": token.workspace,
+        "role": None if token.role is None else token.role.value,
+        # To the millisecond: what is revoked is what was issued before.
+        "iat": round(token.issued_at.timestamp(), 3),
+        "exp": int(token.expires_at.timestamp()),
+        "device": token.device_id,
+        "for": token.acting_for,
+        "jti": token.token_id,
+        "sid": token.login_id,
     }
     return tokens.sign({claim: value for claim, value in claims.items() if value is not None}, keys.signing())
 
@@ -73,7 +91,7 @@ def read(token: str, keys: Keys, now: datetime, skew: timedelta = timedelta(0)) 
         expires_at=tokens.ends(claims, expected),
         issued_at=tokens.moment(claims, "iat") if "iat" in claims else _NEVER,
         workspace=name_of(claims, "ws"),
-        role=_role(claims.get("role")),
+        role=None if claims.get("role") is None else _role(claims["role"]),
         device_id=_name_if_any(claims, "device"),
         acting_for=_name_if_any(claims, "for"),
         token_id=_name_if_any(claims, "jti"),

@@ -56,19 +56,21 @@ class Keys:
         """The keys of the directory, the newest last."""
         return [self._keys[name] for name in self._names]
 
-    def refresh(self) -> None:
-        """Read the directory again if it has changed. Raises ValueError."""
+    def refresh(self) -> bool:
+        """Read the directory again if it has changed; whether a key is gone. Raises ValueError."""
         if self._directory is None:
-            return
+            return False
         names = tuple(sorted(path.stem for path in self._directory.glob(f"*{_SUFFIX}")))
         if not names:
             raise ValueError(f"{self._directory} holds no keys; make one with `syncline token keys rotate`")
+        gone = set(self._names) - set(names)
         if names != self._names:
             self._keys = {
                 name: _load(self._directory, name, self._good_until(successor))
                 for name, successor in zip(names, (*names[1:], None), strict=True)
             }
             self._names = names
+        return bool(gone)
 
     def _good_until(self, successor: str | None) -> datetime | None:
         return None if successor is None else made_at(successor) + self._lifetime

@@ -2,7 +2,19 @@
 
 import typer
 
-from server.commands import compact, export, imports, info, purge, quarantine, replay, verify
+from server.commands import (
+    compact,
+    devices,
+    export,
+    imports,
+    info,
+    people,
+    purge,
+    quarantine,
+    replay,
+    tokens,
+    verify,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -15,3 +27,9 @@ def register(app: typer.Typer) -> None:
     app.command("info")(info.command)
     app.add_typer(imports.commands, name="import")
     app.add_typer(quarantine.commands, name="quarantine")
+    app.add_typer(people.workspaces, name="workspace")
+    app.add_typer(people.users, name="user")
+    app.add_typer(people.members, name="member")
+    app.add_typer(tokens.commands, name="token")
+    app.add_typer(devices.devices, name="device")
+    app.add_typer(devices.sessions, name="session")

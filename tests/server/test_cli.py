@@ -89,5 +89,6 @@ def test_every_setting_is_a_flag_of_serve() -> None:
 
 
 def test_the_commands_of_the_product_are_there() -> None:
-    names = {command.name for command in application().registered_commands}
-    assert {"serve", "token", "database-url", "replay", "verify", "compact", "info"} <= names
+    commands, groups = application().registered_commands, application().registered_groups
+    names = {command.name for command in commands} | {group.name for group in groups}
+    assert {"serve", "token", "database-url", "replay", "verify", "compact", "info", "user", "device"} <= names

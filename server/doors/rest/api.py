@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from server.doors.rest.accounts import Accounts
 from server.doors.rest.activity import ActivityFeed
 from server.doors.rest.conflicts import Conflicts, ConflictServices
 from server.doors.rest.history import IssueHistory
@@ -26,6 +27,7 @@ class ApiServices:
     past: Past
     transfer: TransferServices
     conflicts: ConflictServices
+    accounts: Accounts
     min_seq_seconds: float = MIN_SEQ_SECONDS
 
 
@@ -38,5 +40,6 @@ def operations_of(services: ApiServices) -> list[Served]:
         *ActivityFeed(services.past).operations(),
         *Transfer(services.transfer).operations(),
         *Conflicts(services.conflicts).operations(),
+        *services.accounts.operations(),
     ]
     return [*served, *Reference(served).operations()]

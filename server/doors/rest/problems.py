@@ -165,6 +165,41 @@ UNREADABLE: Final = ProblemType(
     "No engine digests the document. It is synced as it is, and flagged for the operator.",
     "Ask the operator to look at `syncline quarantine`.",
 )
+UNKNOWN_USER: Final = ProblemType(
+    "unknown-user",
+    HTTPStatus.NOT_FOUND,
+    "No such user",
+    "Nobody of that id was here or was given a role.",
+    "Check the id: it is the `sub` of their tokens.",
+)
+UNKNOWN_DEVICE: Final = ProblemType(
+    "unknown-device",
+    HTTPStatus.NOT_FOUND,
+    "No such device",
+    "The user has no device of that id, or it is not yours to revoke.",
+    "List the devices.",
+)
+UNKNOWN_SESSION: Final = ProblemType(
+    "unknown-session",
+    HTTPStatus.NOT_FOUND,
+    "No such session",
+    "It is over already, or it is not yours to end.",
+    "List the sessions.",
+)
+UNKNOWN_TOKEN: Final = ProblemType(
+    "unknown-token",
+    HTTPStatus.NOT_FOUND,
+    "No such token",
+    "No token of that id was recorded or used here, or it is not yours to revoke.",
+    "List the tokens. Signing the user out ends all of theirs.",
+)
+LAST_OWNER: Final = ProblemType(
+    "last-owner",
+    HTTPStatus.CONFLICT,
+    "The only owner",
+    "Nobody would be left to say who is an owner.",
+    "Make somebody else an owner first.",
+)
 METHOD_NOT_ALLOWED: Final = ProblemType(
     "method-not-allowed",
     HTTPStatus.METHOD_NOT_ALLOWED,

@@ -9,6 +9,7 @@ from typing import Any, cast
 from starlette.applications import Starlette
 
 from server.auth import Credentials, IdentityUnavailable, TokenRefused
+from server.doors.rest.accounts import Accounts
 from server.doors.rest.conflicts import ConflictServices
 from server.doors.rest.transfer import TransferServices
 from server.permissions import Identity, Role
@@ -16,6 +17,7 @@ from tests.server.bearers import for_workspace
 
 NO_CONFLICTS = ConflictServices(cast(Any, None), cast(Any, None))
 NO_TRANSFER = TransferServices(cast(Any, None), "")  # for tests that bring nothing in or out
+NO_ACCOUNTS = Accounts(*[cast(Any, None)] * 5)  # for what asks nothing of people
 
 
 async def verify(credentials: Credentials, workspace: str | None) -> Identity:

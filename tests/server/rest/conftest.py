@@ -17,6 +17,7 @@ from crdt.document import Document
 from crdt.issue import IssueContent, read
 from crdt.update import merge
 from server.doors.http import http_app
+from server.doors.rest.accounts import Accounts
 from server.doors.rest.api import ApiServices, operations_of
 from server.doors.rest.frame import Frame
 from server.doors.rest.past import Past
@@ -28,10 +29,13 @@ from storage.database import Database, DatabaseLimits, open_database
 from storage.history import History
 from storage.issue_reader import IssueReader
 from storage.log_reader import LogReader
+from storage.logins import Logins
+from storage.people import People
 from storage.postgres import PostgresStore
 from storage.projector import Projector, ProjectorLimits
 from storage.tables import issue_labels, issue_words
 from storage.timeline import Timeline
+from storage.visitors import Visitors
 from storage.words import Words, WordsLimits
 from tests.server.house import House, house
 from tests.server.rest.asking import NO_CONFLICTS, NO_TRANSFER, ask, verify
@@ -126,9 +130,12 @@ async def api(store: PostgresStore, dsn: str) -> AsyncIterator[Api]:
         log = LogReader(database)
         timeline = Timeline(log, home.engine)
         past = Past(History(store, home.engine), timeline, Activity(log, timeline))
-        served = operations_of(
-            ApiServices(IssueReader(database), records, past, NO_TRANSFER, NO_CONFLICTS, min_seq_seconds=0.1)
+        nothing: Any = None
+        accounts = Accounts(People(database), Logins(database), Visitors(database), nothing, VirtualClock())
+        services = ApiServices(
+            IssueReader(database), records, past, NO_TRANSFER, NO_CONFLICTS, accounts, min_seq_seconds=0.1
         )
+        served = operations_of(services)
         yield Api(http_app(Metrics(), ready, routes_of(Frame(store, verify), served)), home, database, connection)
     await connection.close()
     await database.close()

@@ -20,7 +20,7 @@ from server.doors.rest.routes import routes_of
 from server.doors.rest.transfer import TransferServices
 from server.metrics import Metrics
 from server.permissions import may_read
-from tests.server.rest.asking import NO_CONFLICTS, ask, ask_raw, verify
+from tests.server.rest.asking import NO_ACCOUNTS, NO_CONFLICTS, ask, ask_raw, verify
 
 
 async def ready() -> None: ...
@@ -29,7 +29,9 @@ async def ready() -> None: ...
 @pytest.fixture
 async def served() -> list[Served]:
     nothing: Any = None  # what is described needs no services
-    return operations_of(ApiServices(nothing, nothing, nothing, TransferServices(nothing, ""), NO_CONFLICTS))
+    return operations_of(
+        ApiServices(nothing, nothing, nothing, TransferServices(nothing, ""), NO_CONFLICTS, NO_ACCOUNTS)
+    )
 
 
 @pytest.fixture

@@ -1,0 +1,114 @@
+"""What the commands about people need: the open store with a workspace of it, and a table or JSON for the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+
+from server import config, logs
+from server.commands.workbench import DatabaseUrl, DataDir
+from server.config import Settings
+from server.opening import Opened, open_store
+from storage.errors import UnknownWorkspace
+from storage.people import LastOwner
+from storage.store import Workspace
+
+__all__ = ["AsJson", "DataDir", "DatabaseUrl", "OfUser", "Reception", "WorkspaceName", "reception", "run", "show"]
+
+FAILED = 1
+
+WorkspaceName = Annotated[str, typer.Option("--workspace", help="slug of the workspace")]
+AsJson = Annotated[bool, typer.Option("--json", help="one JSON object a line instead of a table")]
+OfUser = Annotated[str | None, typer.Option("--user", help="only of this user")]
+
+Row = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Reception:
+    """An open store, and the moment the command began."""
+
+    settings: Settings
+    opened: Opened
+    now: datetime
+
+    async def workspace(self, slug: str) -> Workspace:
+        """Raises `UnknownWorkspace`."""
+        found = await self.opened.store.workspace(slug)
+        if found is None:
+            raise UnknownWorkspace(f"there is no workspace {slug}; `syncline workspace list` shows those there are")
+        return found
+
+
+def run(
+    work: Callable[[Reception], Coroutine[Any, Any, int]], database_url: str | None, data_dir: Path | None
+) -> NoReturn:
+    """Run a command to its exit code over the store that the options and the environment name."""
+    raise typer.Exit(asyncio.run(_at_reception(work, database_url, data_dir)))
+
+
+@asynccontextmanager
+async def reception(settings: Settings) -> AsyncIterator[Reception]:
+    """Open the store."""
+    async with open_store(settings) as opened:
+        yield Reception(settings, opened, datetime.now(UTC))
+
+
+def settings_of(database_url: str | None, data_dir: Path | None, **flags: str | None) -> Settings:
+    """Raises `BadSettings`."""
+    named = {"database_url": database_url, "data_dir": None if data_dir is None else str(data_dir)}
+    settings = config.load(named | flags, os.environ)
+    logs.configure(settings.log_level, settings.log_format)  # to stderr: stdout is for results
+    return settings
+
+
+async def _at_reception(
+    work: Callable[[Reception], Coroutine[Any, Any, int]], database_url: str | None, data_dir: Path | None
+) -> int:
+    async with reception(settings_of(database_url, data_dir)) as desk:
+        try:
+            return await work(desk)
+        except LastOwner as refused:
+            return failed(str(refused))
+
+
+def failed(why: str) -> int:
+    """Say it on stderr; the exit code."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(why, markup=False, style="red")
+    return FAILED
+
+
+def show(rows: Sequence[Row], *, as_json: bool, nothing: str) -> int:
+    """Every row, or that there is none; the exit code."""
+    if as_json:
+        for row in rows:
+            print(json.dumps(row, default=_plain, ensure_ascii=False))
+    elif rows:
+        table = Table(*(Column(name.replace("_", " "), overflow="fold") for name in rows[0]))
+        for row in rows:
+            table.add_row(*(_text(value) for value in row.values()))
+        Console(highlight=False).print(table, markup=False)
+    else:
+        print(nothing)
+    return 0
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.astimezone().isoformat(sep=" ", timespec="seconds")
+    return "" if value is None else str(value)

@@ -1,0 +1,45 @@
+"""Everything of a node that decides who comes in, made and wired in one place."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+from server import bounds
+from server.auth import Keys, Verify
+from server.auth.provider import provider_of
+from server.clock import Clock
+from server.config import Settings
+from server.doorman import Doorman, DoormanServices, Remembered
+from server.guestbook import Guestbook, GuestbookServices
+from server.opening import Opened
+from server.sign_ins import SignIns, SignInServices
+from server.visits import Visits
+
+REMEMBERED_SECONDS: Final = 1.0  # what was revoked is refused after so long
+
+
+class Gatehouse:
+    """`visits`: for doors with sockets · `guestbook`: whose `run` must be running · `sign_ins`: tokens for tokens."""
+
+    def __init__(self, settings: Settings, opened: Opened, keys: Keys, clock: Clock) -> None:
+        self._clock = clock
+        self._doorman = Doorman(
+            DoormanServices(keys, provider_of(settings), opened.store, opened.people, clock),
+            timedelta(seconds=settings.clock_skew_seconds),
+            settings.oidc_default_role,
+        )
+        self.visits = Visits(self._doorman.verify, clock)
+        self.guestbook = Guestbook(
+            GuestbookServices(self.visits, self._doorman, opened.store, opened.people, opened.visitors, clock),
+            bounds.of_guestbook(settings),
+        )
+        self.sign_ins = SignIns(
+            SignInServices(self._doorman, keys, opened.store, opened.logins, clock), bounds.of_sign_ins(settings)
+        )
+
+    def verify_requests(self, *, have_synced: bool) -> Verify:
+        """For doors with requests, which are many and come with the same token."""
+        saw = partial(self.visits.saw, has_synced=have_synced)
+        return Remembered(self._doorman.verify, self._clock, saw, timedelta(seconds=REMEMBERED_SECONDS)).verify
