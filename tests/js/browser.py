@@ -50,6 +50,10 @@ class Tab(Watched):
         """Apply operations (content.mjs) in one transaction."""
         await self._call("edit", operations=operations)
 
+    async def edit_and_undo(self, *operations: dict[str, Any], roots: Sequence[str]) -> None:
+        """Apply operations, and take them back with a `Y.UndoManager` over `roots`."""
+        await self._call("editAndUndo", operations=operations, roots=roots)
+
     async def set_field(self, key: str, value: object) -> None:
         """Set one key of root `fields`."""
         await self.edit({"op": "set", "root": "fields", "key": key, "value": value})

@@ -1,6 +1,6 @@
 // Many y-websocket peers in one process, driven over stdin. Run by tests/js/toolchain.py.
 import * as Y from 'yjs'
-import { edit, read } from './content.mjs'
+import { edit, read, root } from './content.mjs'
 import { converse, toBase64 } from './dialogue.mjs'
 import { Peer } from './peer.mjs'
 import { Typist } from './typist.mjs'
@@ -18,6 +18,7 @@ const CONDITIONS = {
   stopped: (peer) => () => peer.stopped !== null,
   text: (peer, { root, text }) => () => peer.doc.getText(root).toString() === text,
   length: (peer, { root, length }) => () => peer.doc.getText(root).length >= length,
+  commented: (peer, { key }) => () => peer.doc.getMap('comments').has(key),
   field: (peer, { key, value }) => () => peer.doc.getMap('fields').get(key) === value
 }
 
@@ -37,6 +38,14 @@ converse({
   },
 
   edit: (command) => edit(named(peers, command.replica).doc, command.operations),
+  /** Edits, and takes that back as an editor does: what was deleted is written anew, by this replica. */
+  editAndUndo: (command) => {
+    const { doc } = named(peers, command.replica)
+    const manager = new Y.UndoManager(command.roots.map((name) => root(doc, name)), { captureTimeout: 0 })
+    edit(doc, command.operations)
+    manager.undo()
+    manager.destroy()
+  },
   awareness: (command) => named(peers, command.replica).provider.awareness.setLocalState(command.state),
   states: (command) => states(named(peers, command.replica)),
   wait: (command) => {

@@ -56,6 +56,10 @@ class Replica(Watched):
         super().__init__(script, name, client_id)
         self.address = address
 
+    async def edit(self, *operations: dict[str, Any]) -> None:
+        """Apply operations (content.mjs) in one transaction."""
+        await self._call("edit", operations=operations)
+
     async def skip(self, text: str) -> None:
         """Write at the end of the description, and see that the provider never sends it by itself."""
         await self._call("skip", operations=[appending(text)])
