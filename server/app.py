@@ -248,7 +248,7 @@ class Node:
             bound,
             http_app(self._metrics, self._check_ready, self._routes()),
             endpoint,
-            head_timeout_seconds=self._settings.handshake_timeout_seconds,
+            head=bounds.of_heads(self._settings),
             shutdown_timeout_seconds=self._settings.shutdown_timeout_seconds,
         )
 

@@ -17,6 +17,7 @@ from server.feed import FeedLimits
 from server.feed_readers import PageLimits
 from server.guestbook import GuestbookLimits
 from server.limits import HubLimits, RelayLimits, RoomLimits
+from server.listener import HeadLimits
 from server.sign_ins import SignInLimits
 from server.websocket import SocketLimits
 from storage.compactor import CompactorLimits
@@ -29,6 +30,11 @@ from storage.words import WordsLimits
 def of_database(settings: Settings) -> DatabaseLimits:
     """The pool of connections."""
     return DatabaseLimits(connections_max=settings.max_database_connections)
+
+
+def of_heads(settings: Settings) -> HeadLimits:
+    """The head of a request."""
+    return HeadLimits(settings.handshake_timeout_seconds, settings.max_head_bytes)
 
 
 def of_sockets(settings: Settings) -> SocketLimits:

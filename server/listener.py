@@ -8,6 +8,7 @@ import functools
 import math
 import socket
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 import uvicorn
@@ -18,6 +19,9 @@ from server.websocket.asgi import AsgiEndpoint
 from server.websocket.picows import PicowsEndpoint
 
 BACKLOG: Final = 2048
+_HEAD_TOO_LONG: Final = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+)
 Endpoint = PicowsEndpoint | AsgiEndpoint
 
 
@@ -59,7 +63,7 @@ class Listener:
         http: ASGIApp,
         endpoint: Endpoint,
         *,
-        head_timeout_seconds: float,
+        head: HeadLimits,
         shutdown_timeout_seconds: float,
     ) -> None:
         self._bound = bound
@@ -67,7 +71,7 @@ class Listener:
         config = uvicorn.Config(
             _application(http, endpoint),
             interface="asgi3",
-            http=functools.partial(HeadDeadline, head_timeout_seconds),  # type: ignore[arg-type]
+            http=functools.partial(BoundedHead, head),  # type: ignore[arg-type]
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -97,12 +101,22 @@ class Listener:
         self._server.should_exit = True
 
 
-class HeadDeadline(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, for clients that never come to the end of a request's head: they are cut off."""
+@dataclass(frozen=True, slots=True)
+class HeadLimits:
+    """How long the head of a request may be, and how long it may take."""
 
-    def __init__(self, seconds: float, *arguments: Any, **options: Any) -> None:
+    seconds: float = 10.0
+    bytes: int = 64 * 1024
+
+
+class BoundedHead(HttpToolsProtocol):
+    """uvicorn's HTTP protocol, for clients that never come to the end of a request's head: they are cut off, or told
+    that it is too long. uvicorn itself would keep whatever comes."""
+
+    def __init__(self, limits: HeadLimits, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._seconds = seconds
+        self._limits = limits
+        self._head_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -112,6 +126,13 @@ class HeadDeadline(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._head_bytes = self._head_bytes + len(data) if self._deadline is not None else 0
+        if self._head_bytes > self._limits.bytes and not self.transport.is_closing():
+            self.transport.write(_HEAD_TOO_LONG)
+            self.transport.close()
 
     def handle_websocket_upgrade(self) -> None:
         super().handle_websocket_upgrade()
@@ -127,7 +148,7 @@ class HeadDeadline(HttpToolsProtocol):
 
     def _arm(self) -> None:
         if self._deadline is None:
-            self._deadline = self.loop.call_later(self._seconds, self.transport.abort)
+            self._deadline = self.loop.call_later(self._limits.seconds, self.transport.abort)
 
     def _disarm(self) -> None:
         if self._deadline is not None:

@@ -34,6 +34,7 @@ from server.websocket.connection import Door, Handshake, Peer, Route, SocketLimi
 log = structlog.get_logger()
 
 BINARY = WSMsgType.BINARY
+MAX_FRAGMENTS = 10_000  # of one message
 HEADER_ROOM = 14  # what picows wants in front of a payload to write the frame header into
 IN_PLACE_BYTES = 8192  # above this, picows passes uvloop a view of a header buffer it overwrites with the next frame
 
@@ -151,6 +152,7 @@ class PicowsConnection(WSListener):
         self._loop = asyncio.get_running_loop()
         self._peer: Peer | None = None
         self._fragments: bytearray | None = None
+        self._fragment_count = 0
         self._heard = False
         self._reading_paused = False
         self._writing_paused = False
@@ -253,12 +255,15 @@ class PicowsConnection(WSListener):
             self.close(close_codes.PROTOCOL_ERROR, "fragments out of order")
             return
         joined = self._fragments = bytearray() if self._fragments is None else self._fragments
-        if len(joined) + frame.payload_size > self._limits.max_message_bytes:
+        self._fragment_count += 1  # empty ones add nothing to a message, and never end it
+        is_too_big = len(joined) + frame.payload_size > self._limits.max_message_bytes
+        if is_too_big or self._fragment_count > MAX_FRAGMENTS:
             self.close(close_codes.MESSAGE_TOO_BIG, "message too big")
             return
         joined += frame.get_payload_as_memoryview()
         if frame.fin:
             self._fragments = None
+            self._fragment_count = 0
             self._deliver(bytes(joined))
 
     def _deliver(self, message: bytes) -> None:

@@ -169,7 +169,7 @@ class ServerProcess:
         """A signed token for one workspace."""
         now = datetime.now(UTC)
         identity = Identity(user, workspace, role, expires_at=now + lasting)
-        return auth.issue(auth.keys_of(self._settings()), identity, now)
+        return auth.issue(auth.keys_of(self.settings()), identity, now)
 
     def address(self, token: str, issue: UUID, port: int | None = None) -> Address:
         """Where the bearer of `token` edits `issue`; `port` for a detour."""
@@ -178,7 +178,7 @@ class ServerProcess:
     @asynccontextmanager
     async def database(self) -> AsyncIterator[asyncpg.Connection]:
         """A connection of our own to its database."""
-        connection = await asyncpg.connect(database_url(self._settings()), timeout=20)
+        connection = await asyncpg.connect(database_url(self.settings()), timeout=20)
         try:
             yield connection
         finally:
@@ -193,7 +193,7 @@ class ServerProcess:
     async def _ready_or_gone(self) -> bool:
         return not self.running or await self.status("/readyz") == 200
 
-    def _settings(self) -> Settings:
+    def settings(self) -> Settings:
         return config.load({"data_dir": str(self.data_dir), "database_url": self._database_url}, {})
 
     def _arguments(self) -> list[str]:

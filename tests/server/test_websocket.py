@@ -16,7 +16,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from server import close_codes
-from server.listener import HeadDeadline
+from server.listener import BoundedHead, HeadLimits
 from server.websocket import Connection, Handshake, SocketLimits
 from server.websocket.asgi import AsgiConnection, AsgiEndpoint
 from server.websocket.picows import PicowsConnection, PicowsEndpoint
@@ -75,7 +75,7 @@ class Site:
         config = uvicorn.Config(
             self._app,
             interface="asgi3",
-            http=functools.partial(HeadDeadline, 5.0),  # type: ignore[arg-type]
+            http=functools.partial(BoundedHead, HeadLimits(5.0)),  # type: ignore[arg-type]
             lifespan="off",
             log_config=None,
             timeout_graceful_shutdown=5,
@@ -158,7 +158,7 @@ async def test_http_and_websocket_share_the_port(serve: Serve) -> None:
 
 async def test_nothing_of_who_has_gone_waits_for_the_collector_of_cycles(serve: Serve) -> None:
     def left() -> list[object]:
-        kinds = (Recorder, PicowsConnection, AsgiConnection, HeadDeadline)
+        kinds = (Recorder, PicowsConnection, AsgiConnection, BoundedHead)
         return [one for one in gc.get_objects() if isinstance(one, kinds)]
 
     with without_collector():
