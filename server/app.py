@@ -152,7 +152,7 @@ class Node:
         self._metrics.queue_bytes.set_function(lambda: self._appender.queued_bytes)
         self._relay = LogRelay(opened.store, bounds.of_relay(settings), self._metrics)
         self._feeds = Feeds(opened.store, bounds.of_feeds(settings), self._metrics)
-        self._wakeups = PostgresWakeups(opened.dsn, self._wake)
+        self._wakeups = PostgresWakeups(opened.serving_dsn, self._wake)
         self._hub = Hub(
             HubServices(
                 store=opened.store,
@@ -258,7 +258,7 @@ class Node:
         frame = Frame(self._opened.store, self._gatehouse.verify_requests(have_synced=False))
         opened, records = self._opened, self._records
         imports = ImportServices(records, opened.imports, opened.issues, opened.store, self._clock)
-        transfer = TransferServices(imports, opened.dsn, self._settings.max_import_bytes)
+        transfer = TransferServices(imports, opened.serving_dsn, self._settings.max_import_bytes)
         conflicts = ConflictServices(opened.store.ledger, self._decisions)
         accounts = Accounts(opened.people, opened.logins, opened.visitors, self._gatehouse.sign_ins, self._clock)
         served = operations_of(ApiServices(opened.issues, records, self._past(), transfer, conflicts, accounts))

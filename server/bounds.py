@@ -28,8 +28,11 @@ from storage.words import WordsLimits
 
 
 def of_database(settings: Settings) -> DatabaseLimits:
-    """The pool of connections."""
-    return DatabaseLimits(connections_max=settings.max_database_connections)
+    """The pools of connections."""
+    directory = DatabaseLimits().directory_connections_max
+    return DatabaseLimits(
+        connections_max=settings.max_database_connections - directory, directory_connections_max=directory
+    )
 
 
 def of_heads(settings: Settings) -> HeadLimits:

@@ -29,7 +29,8 @@ CLOSE_SECONDS = 1.0  # for statements under way when everything that could wait 
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A migrated, connected store, its issues as records, what keeps the words they are found by, the account of
-    imports, and who may come. `embedded` is None when the database is not ours."""
+    imports, and who may come. `dsn`: the owner's · `serving_dsn`: for everything that answers clients · `embedded` is
+    None when the database is not ours."""
 
     store: PostgresStore
     issues: IssueReader
@@ -40,6 +41,7 @@ class Opened:
     logins: Logins
     visitors: Visitors
     dsn: str
+    serving_dsn: str
     embedded: EmbeddedPostgres | None
 
 
@@ -57,7 +59,8 @@ async def open_store(settings: Settings, *, serving: bool = False) -> AsyncItera
             await _start(embedded, stack, serving=serving)
         dsn = embedded.dsn if embedded else database_url(settings)
         await migrate(dsn)
-        database = await open_database(dsn, bounds.of_database(settings))
+        serving_dsn = embedded.serving_dsn if embedded else dsn
+        database = await open_database(serving_dsn, bounds.of_database(settings))
         store = PostgresStore(database)
         stack.push_async_callback(store.close, CLOSE_SECONDS)
         yield Opened(
@@ -70,6 +73,7 @@ async def open_store(settings: Settings, *, serving: bool = False) -> AsyncItera
             logins=Logins(database),
             visitors=Visitors(database),
             dsn=dsn,
+            serving_dsn=serving_dsn,
             embedded=embedded,
         )
 

@@ -9,14 +9,14 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 import asyncpg
 
 from storage.errors import StoreUnavailable
+from storage.isolation import DIRECTORY, MAINTENANCE, SETTING, Connection, ScopedConnection, take_role
 
-# In quotes, because at run time these classes take no parameters; only the stubs know them.
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+# In quotes, because at run time the class takes no parameters; only the stubs know them.
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 OLDEST_POSTGRES: Final = 15
@@ -46,9 +46,10 @@ _PASSWORDS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class DatabaseLimits:
-    """Bounds of the pool. Connections are counted, times are in seconds."""
+    """Bounds of the pools. Connections are counted, times are in seconds."""
 
-    connections_max: int = 8
+    connections_max: int = 6
+    directory_connections_max: int = 2  # besides those, for what concerns all workspaces
     connect_timeout: float = 5.0
     acquire_timeout: float = 5.0
     statement_timeout: float = 30.0
@@ -57,38 +58,50 @@ class DatabaseLimits:
 
 
 class Database:
-    """A pool of connections to a Postgres that is new enough. Made by `open_database`."""
+    """Connections to a Postgres that is new enough, which show one workspace or none of any content. Made by
+    `open_database`."""
 
-    def __init__(self, pool: Pool, limits: DatabaseLimits, connect: Callable[[], Awaitable[Connection]]) -> None:
+    def __init__(
+        self, pool: Pool, directory: Pool, limits: DatabaseLimits, connect: Callable[[], Awaitable[Connection]]
+    ) -> None:
         self._pool = pool
+        self._directory = directory
         self._limits = limits
         self._connect = connect
 
     @asynccontextmanager
-    async def session(self, doing: str, workspace_id: int | None = None) -> AsyncIterator[Connection]:
-        """Borrow a connection for what concerns one workspace. `doing` names the work in the message of a
-        `StoreUnavailable`."""
+    async def session(self, doing: str, workspace_id: int) -> AsyncIterator[Connection]:
+        """Borrow a connection that shows this workspace and nothing else, whatever a statement asks for. `doing` names
+        the work in the message of a `StoreUnavailable`."""
         with translated(doing):
             async with self._pool.acquire(timeout=self._limits.acquire_timeout) as connection:
+                # Nothing is reset when it is given back: nobody gets one without naming their workspace here.
+                await cast(ScopedConnection, connection).enter(str(workspace_id))
                 yield connection
 
     @asynccontextmanager
     async def directory(self, doing: str) -> AsyncIterator[Connection]:
-        """Borrow a connection for what concerns all workspaces and holds no content of any."""
-        async with self.session(doing) as connection:
-            yield connection
+        """Borrow a connection that shows the names and counters of all workspaces, and no content."""
+        with translated(doing):
+            async with self._directory.acquire(timeout=self._limits.acquire_timeout) as connection:
+                yield connection
 
     def kept(self, doing: str, statement: str) -> KeptStatement:
-        """One statement on a connection of its own, which is not counted. `doing` as for `session`."""
+        """One statement on a connection of its own, which is not counted and shows what `directory` does."""
         return KeptStatement(doing, statement, self._connect)
 
     async def close(self, deadline: float = 5.0) -> None:
         """Close what is idle, wait for what is borrowed, and cut the rest after `deadline` seconds."""
         try:
             async with asyncio.timeout(deadline):
-                await self._pool.close()
+                await asyncio.gather(self._pool.close(), self._directory.close())
         except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            self._pool.terminate()
+            self.terminate()
+
+    def terminate(self) -> None:
+        """Cut every connection now."""
+        self._pool.terminate()
+        self._directory.terminate()
 
 
 class KeptStatement:
@@ -129,52 +142,75 @@ class KeptStatement:
 
 
 async def open_database(dsn: str, limits: DatabaseLimits) -> Database:
-    """Connect and check the version. Raises `StoreUnavailable` when there is no answer or Postgres is too old."""
+    """Connect as the role that serves, and check the version. Raises `StoreUnavailable` when there is no answer or
+    Postgres is too old, `IsolationError` when workspaces could not be kept apart."""
     # The server's own deadline comes first, so that it is the server that says what happened.
     command_timeout = limits.statement_timeout + 1
-    session_settings = _session_settings(limits)
+    directory_settings = {**_session_settings(limits), SETTING: DIRECTORY}
 
     async def connect_once() -> Connection:
-        return await asyncpg.connect(
+        connection = await asyncpg.connect(
             dsn,
             timeout=limits.connect_timeout,
             command_timeout=command_timeout,
             # Planned once: planning an append each time takes longer than carrying it out.
-            server_settings={**session_settings, "plan_cache_mode": "force_generic_plan"},
+            server_settings={**directory_settings, "plan_cache_mode": "force_generic_plan"},
         )
+        await take_role(connection)
+        return connection
 
-    with translated("connect to the database"):
-        pool = await asyncpg.create_pool(
+    async def pool(connections_max: int, settings: dict[str, str]) -> Pool:
+        return await asyncpg.create_pool(
             dsn,
             min_size=1,
-            max_size=limits.connections_max,
+            max_size=connections_max,
             timeout=limits.connect_timeout,
             command_timeout=command_timeout,
-            server_settings=session_settings,
+            server_settings=settings,
+            connection_class=ScopedConnection,
+            init=_admit,
             reset=_nothing_to_reset,
         )
-    database = Database(pool, limits, connect_once)
-    try:
-        async with database.session("check the version of Postgres") as connection:
-            check_version(connection)
-    except BaseException:
-        pool.terminate()
-        raise
-    return database
+
+    with translated("connect to the database"):
+        directory = await pool(limits.directory_connections_max, directory_settings)
+        try:
+            content = await pool(limits.connections_max, _session_settings(limits))
+        except BaseException:
+            directory.terminate()
+            raise
+    return Database(content, directory, limits, connect_once)
 
 
-async def connect(dsn: str, *, connect_timeout: float = 5.0) -> asyncpg.Connection[asyncpg.Record]:
-    """One connection outside the pool and without statement deadlines, for migrations. Raises `StoreUnavailable`."""
+async def connect(
+    dsn: str, scope: str = MAINTENANCE, *, connect_timeout: float = 5.0
+) -> asyncpg.Connection[asyncpg.Record]:
+    """One connection outside the pools and without statement deadlines. In the scope `MAINTENANCE` it stays who the DSN
+    says, in every other it serves. Raises `StoreUnavailable` and `IsolationError`."""
     with translated("connect to the database"):
         connection = await asyncpg.connect(
-            dsn, timeout=connect_timeout, server_settings={"application_name": f"{_APPLICATION} migrate"}
+            dsn,
+            timeout=connect_timeout,
+            server_settings={"application_name": f"{_APPLICATION} {scope}", SETTING: scope},
         )
-    try:
-        check_version(connection)
-    except StoreUnavailable:
-        await connection.close()
-        raise
+        try:
+            check_version(connection)
+            if scope != MAINTENANCE:
+                await take_role(connection)
+        except BaseException:
+            connection.terminate()
+            raise
     return connection
+
+
+async def set_workspace(connection: Connection, workspace_id: int) -> None:
+    """Show this workspace on a connection made by `connect`, and nothing else."""
+    await connection.execute(f"SELECT set_config('{SETTING}', $1, false)", str(workspace_id))
+
+
+async def _admit(connection: Connection) -> None:
+    check_version(connection)
+    await take_role(connection)
 
 
 def check_version(connection: Connection) -> None:

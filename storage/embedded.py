@@ -26,6 +26,7 @@ import structlog
 
 from storage.account import Account, AccountError, account_for
 from storage.errors import StoreError
+from storage.isolation import SERVER
 from storage.postmaster import Postmaster, postmaster_of, until_ended
 
 MAJOR_VERSION: Final = "18"
@@ -102,10 +103,18 @@ class EmbeddedPostgres:
 
     @property
     def dsn(self) -> str:
-        """For asyncpg, psql and every other libpq program, while it runs."""
+        """For asyncpg, psql and every other libpq program, while it runs. Its user owns everything."""
+        return self._dsn_of(USER)
+
+    @property
+    def serving_dsn(self) -> str:
+        """For the server, which owns nothing: its user sees what row-level security shows it."""
+        return self._dsn_of(SERVER)
+
+    def _dsn_of(self, user: str) -> str:
         running = postmaster_of(self.cluster)
         directory = running.socket_directory if running else str(self._socket_directory())
-        return f"postgresql://{USER}@/{DATABASE}?host={quote(directory)}"
+        return f"postgresql://{user}@/{DATABASE}?host={quote(directory)}"
 
     @property
     def is_running(self) -> bool:

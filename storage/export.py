@@ -12,8 +12,9 @@ from uuid import UUID
 
 import asyncpg
 
-from storage.database import Connection, connect, translated
+from storage.database import connect, set_workspace, translated
 from storage.errors import StoreUnavailable, UnknownWorkspace
+from storage.isolation import DIRECTORY, Connection
 from storage.store import ProjectedIssue, Workspace
 from storage.tables import issues, workspaces
 
@@ -114,7 +115,7 @@ async def open_export(dsn: str, slug: str, limits: ExportLimits | None = None) -
     when the projection does not get there within `wait_seconds`.
     """
     limits = limits or ExportLimits()
-    connection = await connect(dsn)
+    connection = await connect(dsn, DIRECTORY)
     try:
         with translated("export"):
             await _bound(connection, limits)
@@ -142,6 +143,7 @@ async def _settled(
 ) -> tuple[asyncpg.transaction.Transaction, ExportHeader]:
     """A transaction whose view is exactly one seq, at or after the head as it is now."""
     workspace = await _workspace(connection, slug)
+    await set_workspace(connection, workspace.id)
     deadline = asyncio.get_running_loop().time() + limits.wait_seconds
     while True:
         transaction = connection.transaction(isolation="repeatable_read", readonly=True)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from storage.database import Connection, Database
+from storage.database import Database
 from storage.errors import Purged
+from storage.isolation import Connection
 from storage.store import ProjectedIssue
 from storage.tables import issue_words, issues, tombstones, workspaces
 from storage.tables.issue_queries import MANY, IssueQuery, KeysetValue, count_found, statement
@@ -38,7 +39,7 @@ class IssueReader:
 
     async def one(self, workspace_id: int, issue_id: UUID) -> ProjectedIssue | None:
         """The row of an issue, deleted or not, without its comments; None when there is none. Raises `Purged`."""
-        async with self._database.session("read an issue") as connection:
+        async with self._database.session("read an issue", workspace_id) as connection:
             rows = await connection.fetch(issues.SELECT, workspace_id, [issue_id])
             if not rows and await tombstones.purged_among(connection, [workspace_id], [issue_id]):
                 raise Purged(f"issue {issue_id} was purged")
@@ -46,7 +47,7 @@ class IssueReader:
 
     async def page(self, workspace_id: int, query: IssueQuery) -> IssuePage:
         """Up to `query.limit` rows."""
-        async with self._database.session("list issues") as connection:
+        async with self._database.session("list issues", workspace_id) as connection:
             words, is_broad = "", False
             if query.text is not None:
                 words = await self._words(connection, query.text)
@@ -73,7 +74,7 @@ class IssueReader:
         return True
 
     async def _has_reached(self, workspace_id: int, seq: int, *, with_words: bool) -> bool:
-        async with self._database.session("read the projection's cursor") as connection:
+        async with self._database.session("read the projection's cursor", workspace_id) as connection:
             cursor: int | None = await connection.fetchval(workspaces.CURSOR, workspace_id, workspaces.PROJECTION)
             if (cursor or 0) < seq:
                 return False

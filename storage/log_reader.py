@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from storage.database import Connection, Database
+from storage.database import Database
 from storage.errors import Purged, Trimmed
+from storage.isolation import Connection
 from storage.store import TOMBSTONE, Delta, StoredIssue
 from storage.tables import delta_queries, deltas, documents, snapshots
 
@@ -51,7 +52,7 @@ class LogReader:
         self, workspace_id: int, issue_id: UUID | None, limit: int, *, before: int = NEWEST, after: int = 0
     ) -> list[DeltaHead]:
         """The newest deltas of an issue, or of the workspace, between two seqs, newest first."""
-        async with self._database.session("read heads of deltas") as connection:
+        async with self._database.session("read heads of deltas", workspace_id) as connection:
             if issue_id is None:
                 rows = await connection.fetch(delta_queries.OF_WORKSPACE, workspace_id, before, after, limit)
             else:
@@ -64,7 +65,7 @@ class LogReader:
     async def floor(self, workspace_id: int, issue_id: UUID) -> int | None:
         """Through which seq the issue's log is trimmed, 0 where nothing is; None for an issue nobody ever wrote."""
         issue = (workspace_id, issue_id)
-        async with self._database.session("read an issue's floor") as connection:
+        async with self._database.session("read an issue's floor", workspace_id) as connection:
             is_written = await _is_written(connection, *issue)
             status = await connection.fetchrow(documents.ONE, *issue)
         floor: int = status["floor"] if status else 0
@@ -73,7 +74,7 @@ class LogReader:
     async def first_seq(self, workspace_id: int, issue_id: UUID) -> int:
         """The seq of the issue's first delta, or of its floor where that is trimmed; 0 when nobody ever wrote it."""
         issue = (workspace_id, issue_id)
-        async with self._database.session("find where an issue began") as connection:
+        async with self._database.session("find where an issue began", workspace_id) as connection:
             await _is_written(connection, *issue)
             start = await _floor_snapshot(connection, *issue)
             if start is not None:
@@ -83,14 +84,14 @@ class LogReader:
 
     async def seq_before(self, workspace_id: int, at: datetime) -> int:
         """The newest seq of the workspace that is older than a time, 0 when none is kept."""
-        async with self._database.session("find a moment of a workspace") as connection:
+        async with self._database.session("find a moment of a workspace", workspace_id) as connection:
             seq: int = await connection.fetchval(delta_queries.SEQ_BEFORE, workspace_id, at)
         return seq
 
     async def seq_at(self, workspace_id: int, issue_id: UUID, at: datetime) -> int:
         """The seq of the issue's last delta at or before a time, 0 when it did not exist yet. Raises `Trimmed`."""
         issue = (workspace_id, issue_id)
-        async with self._database.session("find a moment of an issue") as connection:
+        async with self._database.session("find a moment of an issue", workspace_id) as connection:
             await _is_written(connection, *issue)
             seq: int | None = await connection.fetchval(delta_queries.SEQ_AT, *issue, at)
             if seq is not None:
@@ -105,7 +106,7 @@ class LogReader:
     async def seq_of_version(self, workspace_id: int, issue_id: UUID, version: int) -> int | None:
         """The seq that made an issue this version, 0 for version 0. None: it never had it, or its log is trimmed."""
         issue = (workspace_id, issue_id)
-        async with self._database.session("find a version of an issue") as connection:
+        async with self._database.session("find a version of an issue", workspace_id) as connection:
             start = await connection.fetchrow(delta_queries.VERSION_START, *issue, version)
             seq, counted = (start["seq"], start["version"]) if start else (0, 0)
             if counted == version:
@@ -120,7 +121,7 @@ class LogReader:
         Raises `Trimmed` when `after` lies below the issue's floor."""
         issue = (workspace_id, issue_id)
         async with (
-            self._database.session("read a stretch of the log") as connection,
+            self._database.session("read a stretch of the log", workspace_id) as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
             row = await connection.fetchrow(snapshots.NEWEST_UNTIL, *issue, after)

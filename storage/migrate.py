@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from storage.database import Connection, connect, translated
+from storage.database import connect, translated
 from storage.errors import StoreError
+from storage.isolation import CREATE_ROLES, EQUIP_ROLES, Connection
 from storage.tables import issue_words
 
 DIRECTORY: Final = Path(__file__).parent / "migrations"
@@ -66,19 +69,33 @@ async def migrate(dsn: str, directory: Path = DIRECTORY) -> list[str]:
     connection = await connect(dsn)
     try:
         with translated("migrate the database"):
+            await _locked(connection, CREATE_ROLES)
             while (name := await _apply_next(connection, wanted)) is not None:
                 applied.append(name)
             await _enable_trigrams(connection)
+            await _locked(connection, EQUIP_ROLES)
     finally:
         connection.terminate() if connection.is_in_transaction() else await connection.close()
     return applied
 
 
-async def _apply_next(connection: Connection, wanted: list[Migration]) -> str | None:
-    """Apply one migration under the lock; None when none is missing. The lock ends with the transaction."""
+async def _locked(connection: Connection, statement: str) -> None:
+    async with _lock(connection):
+        await connection.execute(statement)
+
+
+@asynccontextmanager
+async def _lock(connection: Connection) -> AsyncIterator[None]:
+    """A transaction that no other node migrates beside."""
     async with connection.transaction():
         await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+        yield
+
+
+async def _apply_next(connection: Connection, wanted: list[Migration]) -> str | None:
+    """Apply one migration under the lock; None when none is missing."""
+    async with _lock(connection):
         await connection.execute(_CREATE_HISTORY)
         missing = wanted[await _applied_count(connection, wanted) :]
         if not missing:

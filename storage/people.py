@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from storage.database import Connection, Database
+from storage.database import Database
+from storage.isolation import Connection
 from storage.tables import devices, logins, memberships, tokens
 
 

@@ -10,8 +10,9 @@ from uuid import UUID
 
 import asyncpg
 
-from storage.database import Connection, Database
+from storage.database import Database
 from storage.errors import Purged, StoreUnavailable, Trimmed, UnknownWorkspace
+from storage.isolation import Connection, turn_to
 from storage.postgres_ledger import PostgresLedger
 from storage.store import (
     Delta,
@@ -57,14 +58,12 @@ class PostgresStore:
     async def append(self, batch: Sequence[NewDelta]) -> list[int]:
         if not batch:
             return []
-        arguments = deltas.append_arguments(batch)
-        found = conflicts.found_in(batch)
         for _ in range(_APPEND_ATTEMPTS):
             try:
-                if found is None:
-                    bumped = await self._append.fetch(*arguments)
+                if any(delta.conflicts for delta in batch):
+                    bumped = await self._append_with_conflicts(batch)
                 else:
-                    bumped = await self._append_with(arguments, found)
+                    bumped = await self._append.fetch(*deltas.append_arguments(batch))
                 return deltas.numbered(batch, bumped)
             except asyncpg.NotNullViolationError:
                 await self._expect_places(batch)
@@ -73,7 +72,7 @@ class PostgresStore:
     async def _expect_places(self, batch: Sequence[NewDelta]) -> None:
         """Raises what keeps a batch out of the log. Nothing does: a purge came while it waited for the lock."""
         workspace_ids = [delta.workspace_id for delta in batch]
-        async with self._database.session("see why the log refuses") as connection:
+        async with self._database.directory("see why the log refuses") as connection:
             purged = await tombstones.purged_among(connection, workspace_ids, [delta.issue_id for delta in batch])
             known = {row["id"] for row in await connection.fetch(workspaces.ALL)}
         if purged:
@@ -81,22 +80,32 @@ class PostgresStore:
         if not known.issuperset(workspace_ids):
             raise UnknownWorkspace("a delta names a workspace that does not exist")
 
-    async def _append_with(self, arguments: Sequence[object], found: str) -> list[asyncpg.Record]:
-        async with self._database.session("append to the log, with conflicts") as connection:
-            return await connection.fetch(conflicts.APPEND, *arguments, found)
+    async def _append_with_conflicts(self, batch: Sequence[NewDelta]) -> list[asyncpg.Record]:
+        """Conflicts are content, so each workspace's part runs for itself; in one transaction, and in the order in
+        which every append locks workspaces."""
+        parts: dict[int, list[NewDelta]] = {}
+        for delta in batch:
+            parts.setdefault(delta.workspace_id, []).append(delta)
+        bumped: list[asyncpg.Record] = []
+        doing = "append to the log, with conflicts"
+        async with self._database.directory(doing) as connection, connection.transaction():
+            for workspace_id, part in sorted(parts.items()):
+                await turn_to(connection, workspace_id)
+                bumped += await connection.fetch(conflicts.APPEND, *conflicts.append_arguments(part))
+        return bumped
 
     async def load(self, workspace_id: int, issue_id: UUID) -> StoredIssue:
         return unless_purged((await self.load_many(workspace_id, [issue_id]))[issue_id], issue_id)
 
     async def load_many(self, workspace_id: int, issue_ids: Sequence[UUID]) -> dict[UUID, StoredIssue]:
-        async with self._database.session("load issues") as connection:
+        async with self._database.session("load issues", workspace_id) as connection:
             rows = await connection.fetch(snapshots.LOAD, workspace_id, issue_ids)
         found = snapshots.stored_issues(rows)
         return {issue_id: found.get(issue_id) or StoredIssue(None, []) for issue_id in issue_ids}
 
     async def load_log(self, workspace_id: int, issue_id: UUID, until: int | None = None) -> StoredIssue:
         issue = (workspace_id, issue_id)
-        async with self._database.session("load the log") as connection, _one_view(connection):
+        async with self._database.session("load the log", workspace_id) as connection, _one_view(connection):
             status = await connection.fetchrow(documents.ONE, *issue)
             floor: int = status["floor"] if status else 0
             if until is None:
@@ -113,71 +122,74 @@ class PostgresStore:
         return unless_purged(stored, issue_id)
 
     async def tail(self, workspace_id: int, issue_id: UUID, after: int) -> list[Delta]:
-        async with self._database.session("read an issue's tail") as connection:
+        async with self._database.session("read an issue's tail", workspace_id) as connection:
             return [deltas.delta(row) for row in await connection.fetch(deltas.TAIL, workspace_id, issue_id, after)]
 
     async def page(self, workspace_id: int, after: int, limit: int, max_bytes: int | None = None) -> list[Delta]:
         bytes_max = self._page_bytes_max if max_bytes is None else min(max_bytes, self._page_bytes_max)
-        async with self._database.session("read a page of the log") as connection:
+        async with self._database.session("read a page of the log", workspace_id) as connection:
             rows = await connection.fetch(deltas.PAGE, workspace_id, after, limit, bytes_max)
         return [deltas.delta(row) for row in rows]
 
     async def issue_ids(self, workspace_id: int, after: UUID | None, limit: int) -> list[UUID]:
-        async with self._database.session("list issues") as connection:
+        async with self._database.session("list issues", workspace_id) as connection:
             rows = await connection.fetch(documents.ISSUE_IDS, workspace_id, after, limit)
         return [row["issue_id"] for row in rows]
 
     async def changed_extents(self, workspace_id: int, since: int, after: UUID | None, limit: int) -> list[IssueExtent]:
-        async with self._database.session("list changed issues and their sizes") as connection:
+        async with self._database.session("list changed issues and their sizes", workspace_id) as connection:
             rows = await connection.fetch(
                 documents.CHANGED_EXTENTS, workspace_id, after, limit, since, workspaces.PROJECTION
             )
         return [IssueExtent(*row) for row in rows]
 
     async def projected_through(self, workspace_id: int) -> int:
-        async with self._database.session("read the projection's cursor") as connection:
+        async with self._database.session("read the projection's cursor", workspace_id) as connection:
             cursor = await connection.fetchval(workspaces.CURSOR, workspace_id, workspaces.PROJECTION)
         return cursor or 0
 
     async def projected(self, workspace_id: int, issue_ids: Sequence[UUID]) -> dict[UUID, ProjectedIssue]:
-        async with self._database.session("read projected issues") as connection, _one_view(connection):
+        async with self._database.session("read projected issues", workspace_id) as connection, _one_view(connection):
             rows = await connection.fetch(issues.SELECT, workspace_id, issue_ids)
             comments = await connection.fetch(issues.SELECT_COMMENTS, workspace_id, issue_ids)
         return issues.projected_issues(rows, comments)
 
     async def workspace(self, slug: str) -> Workspace | None:
-        async with self._database.session("look up a workspace") as connection:
+        async with self._database.directory("look up a workspace") as connection:
             row = await connection.fetchrow(workspaces.ONE, slug)
         return workspaces.workspace(row) if row else None
 
     async def workspaces(self) -> list[Workspace]:
-        async with self._database.session("list workspaces") as connection:
+        async with self._database.directory("list workspaces") as connection:
             return [workspaces.workspace(row) for row in await connection.fetch(workspaces.ALL)]
 
     async def create_workspace(self, slug: str, name: str) -> Workspace:
-        async with self._database.session("create a workspace") as connection:
+        async with self._database.directory("create a workspace") as connection:
             return await workspaces.create(connection, slug, name)
 
     @asynccontextmanager
     async def projection(self, workspace_id: int) -> AsyncIterator[ProjectionTurn | None]:
         # The row lock lives as long as the transaction: a node that dies gives up its turn by that alone.
-        async with self._database.session("project issues") as connection, connection.transaction():
+        async with self._database.session("project issues", workspace_id) as connection, connection.transaction():
             cursor = await connection.fetchval(workspaces.TAKE_CURSOR, workspace_id, workspaces.PROJECTION)
             yield None if cursor is None else _Turn(connection, workspace_id, cursor)
 
     async def document(self, workspace_id: int, issue_id: UUID) -> DocumentStatus | None:
-        async with self._database.session("read an issue's status") as connection:
+        async with self._database.session("read an issue's status", workspace_id) as connection:
             row = await connection.fetchrow(documents.ONE, workspace_id, issue_id)
         return documents.status(row) if row else None
 
     async def issues_to_compact(self, updates: int, tail_bytes: int, limit: int) -> list[DocumentStatus]:
-        async with self._database.session("look for issues to compact") as connection:
+        async with self._database.directory("look for issues to compact") as connection:
             rows = await connection.fetch(documents.TO_COMPACT, updates, tail_bytes, limit)
         return [documents.status(row) for row in rows]
 
     async def save_snapshot(self, snapshot: Snapshot) -> None:
         issue = (snapshot.workspace_id, snapshot.issue_id)
-        async with self._database.session("save a snapshot") as connection, connection.transaction():
+        async with (
+            self._database.session("save a snapshot", snapshot.workspace_id) as connection,
+            connection.transaction(),
+        ):
             newest, _ = await _lock(connection, *issue)
             if await tombstones.purged_among(connection, issue[:1], issue[1:]):
                 raise Purged(f"issue {snapshot.issue_id} was purged")
@@ -186,12 +198,12 @@ class PostgresStore:
                 await connection.execute(documents.NOTE_SNAPSHOT, *issue, snapshot.seq)
 
     async def snapshots(self, workspace_id: int, issue_id: UUID) -> list[Snapshot]:
-        async with self._database.session("read snapshots") as connection:
+        async with self._database.session("read snapshots", workspace_id) as connection:
             rows = await connection.fetch(snapshots.ALL, workspace_id, issue_id)
         return [snapshots.snapshot(row) for row in rows]
 
     async def drop_snapshots(self, workspace_id: int, issue_id: UUID, seqs: Sequence[int]) -> int:
-        async with self._database.session("drop snapshots") as connection, connection.transaction():
+        async with self._database.session("drop snapshots", workspace_id) as connection, connection.transaction():
             newest, floor = await _lock(connection, workspace_id, issue_id)
             if newest in seqs or floor in seqs:
                 raise ValueError(f"snapshots {newest} (newest) and {floor} (floor) must stay")
@@ -200,7 +212,7 @@ class PostgresStore:
 
     async def trim(self, workspace_id: int, issue_id: UUID, through: int) -> int:
         issue = (workspace_id, issue_id)
-        async with self._database.session("trim the log") as connection, connection.transaction():
+        async with self._database.session("trim the log", workspace_id) as connection, connection.transaction():
             await _lock(connection, *issue)
             if await connection.fetchrow(snapshots.ONE, *issue, through) is None:
                 raise ValueError(f"no snapshot is kept at seq {through}")
@@ -217,36 +229,36 @@ class PostgresStore:
         return rows
 
     async def issues_to_purge(self, untouched_since: datetime, limit: int) -> list[tuple[int, UUID]]:
-        async with self._database.session("look for issues to purge") as connection:
+        async with self._database.directory("look for issues to purge") as connection:
             return [tuple(row) for row in await connection.fetch(tombstones.DUE, untouched_since, limit)]
 
     async def purge(
         self, workspace_id: int, issue_id: UUID, *, by: str, at: datetime, untouched_since: datetime | None = None
     ) -> int:
-        async with self._database.session("purge an issue") as connection, connection.transaction():
+        async with self._database.session("purge an issue", workspace_id) as connection, connection.transaction():
             if await tombstones.purged_among(connection, [workspace_id], [issue_id]):
                 raise Purged(f"issue {issue_id} was purged")
             return await tombstones.purge(connection, workspace_id, issue_id, by, at, untouched_since)
 
     async def holes_between(self, workspace_id: int, first: int, last: int) -> int:
-        async with self._database.session("look for purged issues") as connection:
+        async with self._database.session("look for purged issues", workspace_id) as connection:
             holes: int = await connection.fetchval(tombstones.HOLES_BETWEEN, workspace_id, first, last)
         return holes
 
     async def quarantine(self, workspace_id: int, issue_id: UUID, reason: str) -> None:
-        async with self._database.session("quarantine an issue") as connection:
+        async with self._database.session("quarantine an issue", workspace_id) as connection:
             await connection.execute(documents.QUARANTINE, workspace_id, issue_id, reason)
 
     async def release(self, workspace_id: int, issue_id: UUID) -> bool:
-        async with self._database.session("release an issue") as connection:
+        async with self._database.session("release an issue", workspace_id) as connection:
             return await connection.fetchval(documents.RELEASE, workspace_id, issue_id) is not None
 
     async def quarantined(self) -> list[DocumentStatus]:
-        async with self._database.session("list quarantined issues") as connection:
+        async with self._database.directory("list quarantined issues") as connection:
             return [documents.status(row) for row in await connection.fetch(documents.QUARANTINED)]
 
     async def check_writable(self) -> None:
-        async with self._database.session("write to the database") as connection:
+        async with self._database.directory("write to the database") as connection:
             await connection.execute(_PROBE)
 
     async def close(self, deadline: float = 5.0) -> None:

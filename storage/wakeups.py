@@ -16,6 +16,7 @@ import structlog
 from storage.backoff import Backoff
 from storage.database import connect, translated
 from storage.errors import StoreUnavailable
+from storage.isolation import DIRECTORY
 
 CHANNEL: Final = "syncline_commits"
 PAUSE_SECONDS: Final = 0.01  # between two NOTIFYs: what is committed meanwhile goes into one
@@ -52,7 +53,7 @@ class PostgresWakeups:
             await asyncio.sleep(backoff.next_seconds())
 
     async def _converse(self, backoff: Backoff) -> None:
-        connection = await connect(self._dsn)
+        connection = await connect(self._dsn, DIRECTORY)
         try:
             with translated("listen for commits"):
                 connection.add_termination_listener(lambda _: self._woken.set())

@@ -52,12 +52,12 @@ class Words:
 
     async def read_once(self) -> bool:
         """Read one page of what is due in each workspace; True when there was any. Raises `StoreUnavailable`."""
-        async with self._database.session("look for words that are due") as connection:
+        async with self._database.directory("look for words that are due") as connection:
             rows = await connection.fetch(issue_words.DUE_WORKSPACES)
         return any([await self._read(row["workspace_id"]) for row in rows])
 
     async def _read(self, workspace_id: int) -> bool:
-        async with self._database.session("read words") as connection, connection.transaction():
+        async with self._database.session("read words", workspace_id) as connection, connection.transaction():
             due = await connection.fetchval(issue_words.TAKE_DUE, workspace_id, self._limits.page_issues)
             if not due:
                 return False

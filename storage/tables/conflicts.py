@@ -89,10 +89,11 @@ UPDATE conflicts SET state = 'resolved', resolution = $3, resolved_value = $4, r
 WHERE workspace_id = $1 AND id = $2 AND (state = 'open' OR resolved_by = 'system' AND $5 <> 'system')
 RETURNING {_COLUMNS}"""
 
+UNSETTLED_WORKSPACES: Final = "SELECT syncline_undecided_workspaces() ORDER BY 1"
 UNSETTLED: Final = f"""
 SELECT {_COLUMNS} FROM conflicts
-WHERE state = 'open' AND strategy = 'last_write_wins' AND (claimed_until <= $2) IS NOT FALSE
-ORDER BY workspace_id, seq, id LIMIT $1"""
+WHERE workspace_id = $1 AND state = 'open' AND strategy = 'last_write_wins' AND (claimed_until <= $3) IS NOT FALSE
+ORDER BY seq, id LIMIT $2"""
 
 POLICY: Final = "SELECT field, strategy FROM conflict_policies WHERE workspace_id = $1"
 SET_POLICY: Final = """
@@ -104,16 +105,14 @@ WITH kept AS (
 DELETE FROM conflict_policies WHERE workspace_id = $1 AND field <> ALL ($2)"""
 
 
-def found_in(batch: Sequence[NewDelta]) -> str | None:
-    """The last argument of `APPEND`; None when no delta of the batch has a conflict, and the shorter one will do."""
-    if not any(delta.conflicts for delta in batch):
-        return None
+def append_arguments(batch: Sequence[NewDelta]) -> Sequence[object]:
+    """What `APPEND` takes."""
     found = [
         _found(delta.issue_id, conflict, position)
         for position, delta in enumerate(batch, start=1)
         for conflict in delta.conflicts
     ]
-    return json.dumps(found)
+    return *deltas.append_arguments(batch), json.dumps(found)
 
 
 def note_arguments(

@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from storage.database import Connection
 from storage.errors import NotPurgeable
+from storage.isolation import Connection
 from storage.store import TOMBSTONE
 from storage.tables import workspaces
 from storage.tables.deltas import checksum
@@ -22,12 +22,8 @@ HOLES_BETWEEN: Final = """
 SELECT count(*) FROM tombstones, unnest(seqs) AS hole
 WHERE workspace_id = $1 AND seqs[1] <= $3 AND seqs[cardinality(seqs)] >= $2 AND hole BETWEEN $2 AND $3"""
 
-# Deleted, and untouched since: the times in a document are its writers', those of the log are ours.
-DUE: Final = """
-SELECT d.workspace_id, d.issue_id
-FROM issues AS i JOIN documents AS d ON d.workspace_id = i.workspace_id AND d.issue_id = i.id
-WHERE i.deleted_at < $1 AND d.updated_at < $1 AND d.quarantined_at IS NULL
-ORDER BY i.deleted_at, d.workspace_id, d.issue_id LIMIT $2"""
+# Deleted, and untouched since. Of all workspaces, so a function that gives away no more than ids.
+DUE: Final = "SELECT * FROM syncline_issues_to_purge($1, $2)"
 
 # The projection stands still meanwhile, and so do snapshots and trims of the issue.
 _PROJECTION: Final = "SELECT seq FROM cursors WHERE workspace_id = $1 AND reader = $2 FOR UPDATE"

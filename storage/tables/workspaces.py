@@ -8,7 +8,7 @@ from typing import Final
 
 from asyncpg import Record
 
-from storage.database import Connection
+from storage.isolation import Connection
 from storage.store import Workspace
 
 PROJECTION: Final = "projection"

@@ -55,7 +55,7 @@ async def lived_in(store: PostgresStore) -> None:
             for number, content in enumerate(contents, start=1)
         ]
     )
-    async with store._database.session("add a user") as connection:
+    async with store._database.session("add a user", 1) as connection:
         await connection.execute(
             "INSERT INTO users (workspace_id, id, name, created_at, updated_at) VALUES (1, 'ben', $1, $2, $2)",
             NASTY,

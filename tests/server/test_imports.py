@@ -130,7 +130,7 @@ async def test_one_that_was_cut_off_before_it_was_accounted_for_goes_on_with_its
         await Importer(desk.services, ImportLimits(group_items=3)).bring(desk.home.workspace, ROOT, cut, PLAN)
     (batch,) = await desk.services.ledger.batches(desk.home.workspace.id)
     # As if the process had died between the commit of a group and its account.
-    async with desk.services.ledger._database.session("forget") as connection:
+    async with desk.services.ledger._database.session("forget", desk.home.workspace.id) as connection:
         await connection.execute("DELETE FROM import_items WHERE issue_id <> $1", UUID(int=1))
     report = await desk.bring(*issues(8))
     assert report.batch_id == batch.id
@@ -160,7 +160,7 @@ async def test_a_changed_row_changes_the_issue_and_one_that_was_edited_here_is_k
 
 async def test_an_issue_that_was_never_imported_is_not_overwritten(desk: Desk) -> None:
     await desk.bring(issue(1), plan=replace(PLAN, name="one"))
-    async with desk.services.ledger._database.session("forget") as connection:
+    async with desk.services.ledger._database.session("forget", desk.home.workspace.id) as connection:
         await connection.execute("DELETE FROM import_items")
     await desk.edit(1, Changes(title="mine"))
     report = await desk.bring(issue(1))

@@ -20,6 +20,7 @@ from tests.conftest import UNSAFE_AND_FAST, database_url, execute
 from tests.storage.rows import ISSUE, new_delta
 
 LIMITS = DatabaseLimits(connections_max=2)
+WORKSPACE = 1
 SHORT = 0.1  # seconds, for the one deadline a test is about; a busy machine must not meet another first
 
 
@@ -38,7 +39,7 @@ async def opened(dsn: str, limits: DatabaseLimits) -> AsyncIterator[Database]:
 
 
 async def setting(database: Database, name: str) -> str:
-    async with database.session("show a setting") as connection:
+    async with database.session("show a setting", WORKSPACE) as connection:
         value: str = await connection.fetchval("SELECT current_setting($1)", name)
     return value
 
@@ -63,23 +64,23 @@ async def test_sessions_carry_a_name_and_deadlines(database: Database) -> None:
 async def test_a_statement_past_its_deadline_is_unavailable_and_the_next_one_works(dsn: str) -> None:
     async with opened(dsn, replace(LIMITS, statement_timeout=SHORT)) as database:
         with pytest.raises(StoreUnavailable, match="cannot wait: canceling statement due to statement timeout"):
-            async with database.session("wait") as connection:
+            async with database.session("wait", WORKSPACE) as connection:
                 await connection.execute("SELECT pg_sleep(60)")
-        async with database.session("go on") as connection:
+        async with database.session("go on", WORKSPACE) as connection:
             assert await connection.fetchval("SELECT 1") == 1
 
 
 async def test_when_every_connection_is_borrowed_the_next_borrower_waits_no_longer_than_it_may(dsn: str) -> None:
     limits = replace(LIMITS, connections_max=1, acquire_timeout=SHORT)
-    async with opened(dsn, limits) as database, database.session("hold"):
+    async with opened(dsn, limits) as database, database.session("hold", WORKSPACE):
         with pytest.raises(StoreUnavailable, match="no answer in time"):
-            async with database.session("borrow"):
+            async with database.session("borrow", WORKSPACE):
                 pass
 
 
 async def test_a_killed_backend_is_unavailable_once_and_replaced(database: Database, dsn: str) -> None:
     async def read_while_killed() -> None:
-        async with database.session("read") as connection:
+        async with database.session("read", WORKSPACE) as connection:
             await execute(dsn, f"SELECT pg_terminate_backend({connection.get_server_pid()})")
             await connection.fetchval("SELECT 1")
 
@@ -89,11 +90,11 @@ async def test_a_killed_backend_is_unavailable_once_and_replaced(database: Datab
 
 
 async def test_a_lock_that_is_not_to_be_had_is_unavailable(database: Database, dsn: str) -> None:
-    async with database.session("lock") as holder, holder.transaction():
+    async with database.session("lock", WORKSPACE) as holder, holder.transaction():
         await holder.execute("LOCK TABLE workspaces")
         async with opened(dsn, replace(LIMITS, lock_timeout=SHORT)) as waiting:
             with pytest.raises(StoreUnavailable, match="lock timeout"):
-                async with waiting.session("lock") as other:
+                async with waiting.session("lock", WORKSPACE) as other:
                     await other.fetch("SELECT * FROM workspaces")
 
 
@@ -148,7 +149,7 @@ async def test_a_database_that_does_not_exist_is_unavailable(postgres: EmbeddedP
 
 async def test_a_wrong_statement_is_a_defect_and_passes_through(database: Database) -> None:
     with pytest.raises(asyncpg.UndefinedTableError):
-        async with database.session("ask nonsense") as connection:
+        async with database.session("ask nonsense", WORKSPACE) as connection:
             await connection.fetch("SELECT * FROM nonsense")
 
 
@@ -157,7 +158,7 @@ async def test_closing_does_not_wait_for_a_borrower_for_ever(dsn: str) -> None:
     holds = asyncio.Event()
 
     async def hold() -> None:
-        async with database.session("hold") as connection:
+        async with database.session("hold", WORKSPACE) as connection:
             await connection.execute("SET statement_timeout = 0")
             holds.set()
             await connection.execute("SELECT pg_sleep(60)", timeout=60)

@@ -56,7 +56,7 @@ async def test_every_key_leads_with_the_workspace(dsn: str) -> None:
     )
     await connection.close()
     leading = {row["relname"]: row["attname"] for row in rows}
-    for server_wide in ("workspaces", "migrations", "probes", "nodes"):
+    for server_wide in ("workspaces", "migrations", "probes", "nodes", "isolated_tables"):
         del leading[server_wide]
     assert set(leading.values()) == {"workspace_id"}, leading
 

@@ -14,6 +14,7 @@ import pytest
 
 from storage.database import DatabaseLimits, open_database
 from storage.errors import Corrupt, StoreUnavailable
+from storage.isolation import DIRECTORY, SERVER
 from storage.postgres import PostgresStore
 from storage.tables import deltas, documents, snapshots, workspaces
 from tests.conftest import execute
@@ -206,8 +207,14 @@ class TestPlans:
             SELECT {workspace}, gen_random_uuid(), n, 1, 'title', '', 'status ' || n % 50, 'user ' || n % 500,
                 'session ' || n % 900, now() - n * interval '1 minute' FROM generate_series(1, 20000) AS n;
             ANALYZE""")
+        await self.serve(connection, str(workspace))
         yield connection
         await connection.close()
+
+    async def serve(self, connection: asyncpg.Connection[asyncpg.Record], scope: str) -> None:
+        """Policies are part of a plan: they hold for the server's role."""
+        await connection.execute(f"SET ROLE {SERVER}")
+        await connection.execute("SELECT set_config('syncline.workspace', $1, false)", scope)
 
     async def plan(self, connection: asyncpg.Connection[asyncpg.Record], query: str, *arguments: object) -> str:
         # The generic plan is the one a prepared statement ends up with.
@@ -229,16 +236,19 @@ class TestPlans:
 
     async def test_appends_with_many_workspaces(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
         await connection.execute(
+            "RESET ROLE;"
             "INSERT INTO workspaces (slug, name) SELECT n, n FROM generate_series(1, 5000) AS n; ANALYZE workspaces;"
             "INSERT INTO tombstones SELECT n % 50, gen_random_uuid(), n, now(), 'system', '{}'"
             " FROM generate_series(1, 5000) AS n; ANALYZE tombstones"
         )
+        await self.serve(connection, DIRECTORY)
         plan = await self.plan(connection, deltas.APPEND, *deltas.append_arguments([new_delta(1)] * 10))
         assert plan.count("Index Scan using workspaces_pkey") == 3, plan
         assert "Index Scan using tombstones_pkey" in plan, plan
         assert "Seq Scan" not in plan, plan
 
     async def test_work_for_the_compactor(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+        await self.serve(connection, DIRECTORY)
         plan = await self.plan(connection, documents.TO_COMPACT, 900, 9000, 20)
         assert "documents_by_tail_updates" in plan, plan
         assert "documents_by_tail_bytes" in plan, plan

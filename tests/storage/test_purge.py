@@ -75,7 +75,7 @@ async def test_the_log_is_verified_with_the_holes_and_a_hole_too_many_is_still_f
     assert await mismatches(twin) == []
     assert await twin.projected_through(workspace_id) == 10
     if isinstance(twin, PostgresStore):
-        async with twin._database.session("damage the log") as connection:
+        async with twin._database.session("damage the log", workspace_id) as connection:
             await connection.execute("DELETE FROM deltas WHERE seq = 9")
         assert "log: deltas are missing" in await mismatches(twin)
 
