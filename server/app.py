@@ -13,7 +13,7 @@ from datetime import timedelta
 import structlog
 from starlette.routing import Route
 
-from server import auth, bounds
+from server import auth, bounds, exposure
 from server.clock import SystemClock
 from server.config import Settings
 from server.decisions import Decisions
@@ -66,17 +66,20 @@ FILES_BESIDE_SOCKETS = 256
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """What a person needs to use a node that has just started."""
+    """What a person needs to use a node that has just started. `token`: none where others may read what is printed."""
 
     host: str
     port: int
+    is_secure: bool
     workspace: str
-    token: str
+    token: str | None
     database_url: str
 
 
 async def serve(settings: Settings, announce: Callable[[Ready], None]) -> None:
-    """Run a node until SIGTERM or SIGINT. Raises `StoreError` and `AddressUnavailable` when it cannot start."""
+    """Run a node until SIGTERM or SIGINT. Raises `StoreError`, `AddressUnavailable` and `BadSettings` when it cannot
+    start."""
+    exposure.check(settings)
     stop = Stop()
     stop.listen()
     _allow_open_files(settings.max_connections + FILES_BESIDE_SOCKETS)
@@ -243,13 +246,14 @@ class Node:
 
     def _listener(self, bound: socket.socket, entrance: Entrance) -> Listener:
         kind = PicowsEndpoint if self._settings.websocket == "picows" else AsgiEndpoint
-        endpoint = kind(entrance.route, self._settings.allowed_origins, bounds.of_sockets(self._settings))
+        origins = self._settings.allowed_origins
         return Listener(
             bound,
-            http_app(self._metrics, self._check_ready, self._routes()),
-            endpoint,
+            exposure.opened_to(origins, http_app(self._metrics, self._check_ready, self._routes())),
+            kind(entrance.route, origins, bounds.of_sockets(self._settings)),
             head=bounds.of_heads(self._settings),
             shutdown_timeout_seconds=self._settings.shutdown_timeout_seconds,
+            certificate=self._settings.certificate,
         )
 
     def _routes(self) -> list[Route]:
@@ -305,9 +309,14 @@ class Node:
 
     def _ready(self, bound: socket.socket) -> Ready:
         host, port = bound.getsockname()[:2]
+        is_secure = self._settings.certificate is not None
+        token = self._token_of_owner() if exposure.is_local(self._settings) else None
+        return Ready(host, port, is_secure, MAIN_WORKSPACE, token, self._opened.dsn)
+
+    def _token_of_owner(self) -> str:
         now = self._clock.now()
         you = Identity("you", MAIN_WORKSPACE, Role.OWNER, expires_at=now + timedelta(days=READY_TOKEN_DAYS))
-        return Ready(host, port, MAIN_WORKSPACE, auth.issue(self._keys, you, now), self._opened.dsn)
+        return auth.issue(self._keys, you, now)
 
 
 def _spare_the_collector() -> None:

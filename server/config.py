@@ -53,6 +53,11 @@ class Settings(BaseModel):
 
     host: str = _setting("127.0.0.1", "address to listen on", min_length=1)
     port: int = _setting(8080, "port to listen on; 0 takes a free one", ge=0, le=65535)
+    tls_cert: Path | None = _setting(
+        None,
+        "certificate (PEM, with its chain): https and wss instead of http and ws; a renewed one counts from a restart",
+    )
+    tls_key: Path | None = _setting(None, "private key of that certificate (PEM, without a password)")
     data_dir: Path = _setting(Path(".syncline"), "where the embedded Postgres and the token key live")
     database_url: SecretStr | None = _setting(None, "a Postgres (15 or newer) to use instead of the embedded one")
     max_database_connections: int = _setting(
@@ -92,7 +97,9 @@ class Settings(BaseModel):
         "picows", "what carries WebSocket frames; asgi is the slow fallback"
     )
     allowed_origins: Names = _setting(
-        (), "origins whose pages may connect; default: this host and localhost; * is every site"
+        (),
+        "origins whose pages may connect and read over HTTP; * is every site;"
+        " default: pages of this host and localhost may connect, none of another site may read",
     )
     max_connections: int = _setting(10_000, "open WebSockets; more are answered 503", ge=1)
     max_message_bytes: ByteSize = _setting(17 * MIB, "one WebSocket message; bigger ones close 1009", ge=KIB)
@@ -209,12 +216,19 @@ class Settings(BaseModel):
     )
     log_level: Literal["debug", "info", "warning", "error"] = _setting("info", "least severe line that is logged")
 
+    @property
+    def certificate(self) -> tuple[Path, Path] | None:
+        """The files of certificate and private key."""
+        return None if self.tls_cert is None or self.tls_key is None else (self.tls_cert, self.tls_key)
+
     @model_validator(mode="after")
     def _fit_together(self) -> Settings:
         if self.max_message_bytes < self.max_update_bytes:
             raise ValueError("max-message-bytes must not be below max-update-bytes")
         if self.pong_timeout_seconds > self.ping_interval_seconds:
             raise ValueError("pong-timeout-seconds must not be above ping-interval-seconds")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls-cert and tls-key belong together")
         if self.oidc_issuer is not None and not is_trusted(self.oidc_issuer):
             raise ValueError("oidc-issuer must be an https address")
         if self.oidc_issuer is not None and not self.oidc_audience:

@@ -9,6 +9,7 @@ import math
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
@@ -65,7 +66,9 @@ class Listener:
         *,
         head: HeadLimits,
         shutdown_timeout_seconds: float,
+        certificate: tuple[Path, Path] | None = None,
     ) -> None:
+        """`certificate`: its file and that of its private key; None speaks without TLS."""
         self._bound = bound
         websocket = {"ws": endpoint} if isinstance(endpoint, PicowsEndpoint) else endpoint.uvicorn_options()
         config = uvicorn.Config(
@@ -79,6 +82,8 @@ class Listener:
             server_header=False,
             backlog=BACKLOG,
             timeout_graceful_shutdown=math.ceil(shutdown_timeout_seconds),
+            ssl_certfile=None if certificate is None else certificate[0],
+            ssl_keyfile=None if certificate is None else str(certificate[1]),
             **websocket,
         )
         self._server = _Server(config)

@@ -127,10 +127,11 @@ def _announce(ready: Ready) -> None:
     console = Console(highlight=False, soft_wrap=True)
     host = f"[{ready.host}]" if ":" in ready.host else ready.host
     address = f"{host}:{ready.port}"
+    s = "s" if ready.is_secure else ""
     for name, value in (
-        ("Syncline", f"http://{address}"),
-        ("token", ready.token),
-        ("y-websocket", f"ws://{address}/yjs/{ready.workspace}    room: an issue's UUID, params: {{ token }}"),
+        ("Syncline", f"http{s}://{address}"),
+        ("token", ready.token or "`syncline token --user ana --role owner` prints one"),
+        ("y-websocket", f"ws{s}://{address}/yjs/{ready.workspace}    room: an issue's UUID, params: {{ token }}"),
         ("database", redacted(ready.database_url)),
     ):
         console.print(f"{name:>12}  ", style="bold", end="", markup=False)
