@@ -12,6 +12,7 @@ from server.commands import (
     purge,
     quarantine,
     replay,
+    sql_access,
     tokens,
     verify,
 )
@@ -33,3 +34,4 @@ def register(app: typer.Typer) -> None:
     app.add_typer(tokens.commands, name="token")
     app.add_typer(devices.devices, name="device")
     app.add_typer(devices.sessions, name="session")
+    app.add_typer(sql_access.commands, name="sql-access")

@@ -40,7 +40,7 @@ class Desk:
 
     def do(self, work: Callable[[PostgresStore], Awaitable[object]]) -> None:
         async def with_store() -> None:
-            store = PostgresStore(await open_database(self.dsn, DatabaseLimits(connections_max=2)))
+            store = PostgresStore(await open_database(self.dsn, DatabaseLimits()))
             try:
                 await work(store)
             finally:
