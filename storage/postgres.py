@@ -53,6 +53,7 @@ class PostgresStore:
         self._database = database
         self._page_bytes_max = page_bytes_max
         self._append = database.kept("append to the log", deltas.APPEND)
+        self._append_to_one = database.kept("append to the log of a workspace", deltas.APPEND_TO_ONE)
         self.ledger = PostgresLedger(database)
 
     async def append(self, batch: Sequence[NewDelta]) -> list[int]:
@@ -60,14 +61,20 @@ class PostgresStore:
             return []
         for _ in range(_APPEND_ATTEMPTS):
             try:
-                if any(delta.conflicts for delta in batch):
-                    bumped = await self._append_with_conflicts(batch)
-                else:
-                    bumped = await self._append.fetch(*deltas.append_arguments(batch))
-                return deltas.numbered(batch, bumped)
+                return await self._try_to_append(batch)
             except asyncpg.NotNullViolationError:
                 await self._expect_places(batch)
         raise StoreUnavailable("issues of the workspace are being purged all the while")
+
+    async def _try_to_append(self, batch: Sequence[NewDelta]) -> list[int]:
+        if any(delta.conflicts for delta in batch):
+            return deltas.numbered(batch, await self._append_with_conflicts(batch))
+        workspace_ids, *columns = deltas.append_arguments(batch)
+        if len(set(workspace_ids)) > 1:
+            return deltas.numbered(batch, await self._append.fetch(workspace_ids, *columns))
+        bumped = await self._append_to_one.fetch(workspace_ids[0], *columns)
+        before: int = bumped[0]["before"]
+        return list(range(before + 1, before + 1 + len(batch)))
 
     async def _expect_places(self, batch: Sequence[NewDelta]) -> None:
         """Raises what keeps a batch out of the log. Nothing does: a purge came while it waited for the lock."""
@@ -263,6 +270,7 @@ class PostgresStore:
 
     async def close(self, deadline: float = 5.0) -> None:
         self._append.drop()
+        self._append_to_one.drop()
         await self._database.close(deadline)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import count
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 from zlib import crc32
 
@@ -46,6 +46,21 @@ WITH incoming AS (
 APPENDED: Final = "SELECT id, before FROM bumped"
 APPEND: Final = f"{APPENDING} {APPENDED}"
 
+# The same promises for a batch of one workspace, as nearly all are, for two thirds of what the other costs.
+APPEND_TO_ONE: Final = """
+WITH bumped AS (
+    UPDATE workspaces SET head = head + cardinality($2::uuid[]) WHERE id = $1::bigint
+    RETURNING head - cardinality($2::uuid[]) AS before, purges, (SELECT purges FROM workspaces WHERE id = $1) AS seen
+), appended AS (
+    INSERT INTO deltas (workspace_id, seq, issue_id, update, checksum, actor_id, device_id, created_at)
+    SELECT $1, CASE WHEN purges = 0 OR purges = seen AND (
+        SELECT seq FROM tombstones AS t WHERE t.workspace_id = $1 AND t.issue_id = incoming.issue_id
+    ) IS NULL THEN before + place END, issue_id, update, checksum, actor_id, device_id, created_at
+    FROM unnest($2::uuid[], $3::bytea[], $4::bigint[], $5::text[], $6::text[], $7::timestamptz[]) WITH ORDINALITY
+        AS incoming (issue_id, update, checksum, actor_id, device_id, created_at, place)
+    LEFT JOIN bumped ON true
+) SELECT before FROM bumped"""
+
 TAIL: Final = f"""
 SELECT {_COLUMNS} FROM deltas WHERE workspace_id = $1 AND issue_id = $2 AND seq > $3 ORDER BY seq"""
 RANGE: Final = f"""
@@ -67,8 +82,8 @@ WITH trimmed AS (
 SELECT count(*) AS rows, max(seq) AS floor FROM trimmed"""
 
 
-def append_arguments(batch: Sequence[NewDelta]) -> tuple[Sequence[object], ...]:
-    """The columns of a batch, in the order `APPEND` takes them."""
+def append_arguments(batch: Sequence[NewDelta]) -> tuple[Sequence[Any], ...]:
+    """The columns of a batch, in the order `APPEND` takes them; `APPEND_TO_ONE` takes one id in place of the first."""
     workspaces, issues, updates, actors, devices, times, _ = zip(*batch, strict=True)
     checksums = list(map(checksum, issues, updates))
     return workspaces, issues, updates, checksums, actors, devices, times

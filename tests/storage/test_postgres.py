@@ -242,10 +242,13 @@ class TestPlans:
             " FROM generate_series(1, 5000) AS n; ANALYZE tombstones"
         )
         await self.serve(connection, DIRECTORY)
-        plan = await self.plan(connection, deltas.APPEND, *deltas.append_arguments([new_delta(1)] * 10))
-        assert plan.count("Index Scan using workspaces_pkey") == 3, plan
-        assert "Index Scan using tombstones_pkey" in plan, plan
-        assert "Seq Scan" not in plan, plan
+        workspace_ids, *columns = deltas.append_arguments([new_delta(1)] * 10)
+        many = await self.plan(connection, deltas.APPEND, workspace_ids, *columns)
+        one = await self.plan(connection, deltas.APPEND_TO_ONE, workspace_ids[0], *columns)
+        for plan, look_ups in ((many, 3), (one, 2)):
+            assert plan.count("Index Scan using workspaces_pkey") == look_ups, plan
+            assert "Index Scan using tombstones_pkey" in plan, plan
+            assert "Seq Scan" not in plan, plan
 
     async def test_work_for_the_compactor(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
         await self.serve(connection, DIRECTORY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -151,26 +152,30 @@ async def test_a_compaction_that_is_late_is_skipped(twin: Store, compactor: Comp
     assert (await compactor.compact(IssueKey(workspace_id, ISSUE))).outcome == "skipped"
 
 
-async def test_an_append_that_waited_for_a_purge_does_not_bring_the_issue_back(store: PostgresStore, dsn: str) -> None:
+@pytest.mark.parametrize("workspaces", [1, 2])
+async def test_an_append_that_waited_for_a_purge_does_not_bring_the_issue_back(
+    store: PostgresStore, dsn: str, workspaces: int
+) -> None:
     workspace_id = (await store.create_workspace("main", "Main")).id
+    elsewhere_too = [new_delta((await store.create_workspace("other", "Other")).id)] * (workspaces - 1)
     author = await deleted_issue(store, workspace_id)
     elsewhere = await asyncpg.connect(dsn)
     async with elsewhere.transaction():
         await tombstones.purge(elsewhere, workspace_id, ISSUE, "system", LATER, None)
-        late = asyncio.create_task(store.append([author.types("late")]))
-        innocent = asyncio.create_task(another_store(dsn, new_delta(workspace_id, OTHER)))
+        late = asyncio.create_task(store.append([author.types("late"), *elsewhere_too]))
+        innocent = asyncio.create_task(another_store(dsn, [new_delta(workspace_id, OTHER), *elsewhere_too]))
         await until(dsn, "SELECT count(*) = 2 FROM pg_locks WHERE NOT granted")
     await elsewhere.close()
     with pytest.raises(Purged):
         await late
-    assert await innocent == [11], "it is made again with a newer view"
+    assert await innocent == [11, 1][:workspaces], "it is made again with a newer view"
     assert await store.tail(workspace_id, ISSUE, 10) == []
 
 
-async def another_store(dsn: str, delta: NewDelta) -> list[int]:
+async def another_store(dsn: str, batch: Sequence[NewDelta]) -> list[int]:
     store = PostgresStore(await open_database(dsn, DatabaseLimits(connections_max=1)))
     try:
-        return await store.append([delta])
+        return await store.append(batch)
     finally:
         await store.close()
 
