@@ -8,7 +8,7 @@ TWO_PER_CORE := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 INSTALLED := .venv/.installed
 COMPILED := $(shell grep -o "[a-z]*/[a-z_]*\.py" setup.py)
 
-.PHONY: run test test-long test-all check format bench demo clean
+.PHONY: run test test-long test-all check format fuzz bench demo clean
 
 run: $(INSTALLED)  ## serve on 127.0.0.1:8080 with an embedded Postgres
 	@exec $(BIN)/syncline serve $(ARGS)
@@ -30,6 +30,9 @@ check: $(INSTALLED)  ## style, types, floors
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+fuzz: $(INSTALLED)  ## a minute of bytes that are nearly right, for whatever reads bytes; ARGS="--seconds 600 gate"
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m bench $(ARGS)

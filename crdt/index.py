@@ -384,10 +384,11 @@ def _read_parents(reader: Reader, index: Index) -> list[Parent]:
 
 def _read_place(reader: Reader, index: Index, parents: list[Parent], has_names: bool) -> None:
     number = reader.read_var_uint()
-    if number >= len(parents):
-        raise reader.refusal("place in an unknown parent")
     key = reader.read_string() if reader.read_byte() == 1 else None
-    place = index.places[index.place_in(parents[number], key)]
+    try:
+        place = index.places[index.place_in(parents[number], key)]
+    except (IndexError, KeyError):
+        raise reader.refusal("place in an unknown parent") from None
     if key is None:
         return
     for _ in range(reader.read_count(4)):

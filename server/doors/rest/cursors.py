@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Final
 from uuid import UUID
@@ -18,6 +18,7 @@ from storage.tables.issue_queries import KeysetValue
 
 MAX_CHARS: Final = 2_000
 _CHECKSUM_BYTES: Final = 8
+_INT_BITS: Final = {"int": 32, "int8": 64}
 
 
 def written(of: str, values: Sequence[KeysetValue]) -> str:
@@ -35,7 +36,13 @@ def read(cursor: str, of: str, types: Sequence[str]) -> list[KeysetValue]:
     checksum, text = whole[:_CHECKSUM_BYTES], whole[_CHECKSUM_BYTES:]
     if checksum != _checksum(of, text):
         raise ValueError("is not a cursor of this list: follow a list with the filters and the sort it began with")
-    return [_value(value, kind) for value, kind in zip(json.loads(text), types, strict=True)]
+    try:
+        values = json.loads(text)
+        if not isinstance(values, list):
+            raise ValueError
+        return [_value(value, kind) for value, kind in zip(values, types, strict=True)]
+    except (ValueError, RecursionError, OverflowError):
+        raise ValueError("is not a cursor") from None
 
 
 def _plain(value: KeysetValue) -> str | int | None:
@@ -44,12 +51,30 @@ def _plain(value: KeysetValue) -> str | int | None:
     return str(value) if isinstance(value, UUID) else value
 
 
-def _value(value: str | int | None, kind: str) -> KeysetValue:
-    if value is None or isinstance(value, int):
-        return value
+def _value(value: object, kind: str) -> KeysetValue:
+    """What Postgres takes for that type. Raises ValueError: whoever has read this can make a cursor of anything."""
+    if value is None:
+        return None
+    if kind in _INT_BITS:
+        if type(value) is int and -(1 << _INT_BITS[kind] - 1) <= value < 1 << _INT_BITS[kind] - 1:
+            return value
+    elif isinstance(value, str):
+        return _read_text(value, kind)
+    raise ValueError
+
+
+def _read_text(value: str, kind: str) -> KeysetValue:
+    if kind == "uuid":
+        return UUID(value)
     if kind == "timestamptz":
-        return datetime.fromisoformat(value)
-    return UUID(value) if kind == "uuid" else value
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is None:
+            raise ValueError
+        return moment.astimezone(UTC)
+    value.encode()  # half a surrogate pair raises
+    if "\0" in value:
+        raise ValueError
+    return value
 
 
 def _checksum(of: str, text: bytes) -> bytes:
