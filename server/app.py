@@ -14,6 +14,7 @@ import structlog
 from starlette.routing import Route
 
 from server import auth, bounds, exposure
+from server.audit import Note
 from server.clock import SystemClock
 from server.config import Settings
 from server.decisions import Decisions
@@ -113,8 +114,8 @@ class Node:
         self._opened = opened
         self._keys = keys
         self._clock = SystemClock()
-        self._gatehouse = Gatehouse(settings, opened, keys, self._clock)
         self._metrics = Metrics()
+        self._gatehouse = Gatehouse(settings, opened, keys, self._clock, self._metrics.lost_audits.inc)
         self._observe = Observation(self._metrics)
         self._is_stopping = False
         self._engine = EnginePool(
@@ -141,7 +142,7 @@ class Node:
             opened.store,
             bounds.of_purger(settings),
             now=self._clock.now,
-            on_issue=self._observe.purge,
+            on_issue=self._purged,
             on_failure=self._observe.failure,
         )
         self._appender = Appender(
@@ -201,6 +202,7 @@ class Node:
         supervisor.keep("relay", self._relay.run)
         supervisor.keep("hub", self._hub.run)
         supervisor.keep("guestbook", self._gatehouse.guestbook.run)
+        supervisor.keep("audit", self._gatehouse.audit.run)
         if self._settings.wakeups == "notify":
             supervisor.keep("wake-ups", self._wakeups.run)
         return supervisor
@@ -225,6 +227,7 @@ class Node:
         await self._feeds.close()
         await self._supervisor.stop()
         await self._gatehouse.guestbook.close()
+        await self._gatehouse.audit.close()
         await self._engine.close()
 
     def _make_referee(self) -> tuple[Decisions, Referee]:
@@ -259,12 +262,15 @@ class Node:
     def _routes(self) -> list[Route]:
         following = self._gatehouse.verify_requests(have_synced=True)
         feed = Changes(ChangesServices(self._opened.store, self._feeds, following), ChangesLimits())
-        frame = Frame(self._opened.store, self._gatehouse.verify_requests(have_synced=False))
+        frame = Frame(
+            self._opened.store, self._gatehouse.verify_requests(have_synced=False), self._gatehouse.audit.note
+        )
         opened, records = self._opened, self._records
         imports = ImportServices(records, opened.imports, opened.issues, opened.store, self._clock)
         transfer = TransferServices(imports, opened.serving_dsn, self._settings.max_import_bytes)
         conflicts = ConflictServices(opened.store.ledger, self._decisions)
-        accounts = Accounts(opened.people, opened.logins, opened.visitors, self._gatehouse.sign_ins, self._clock)
+        people = (opened.people, opened.logins, opened.visitors, opened.audit_log)
+        accounts = Accounts(*people, self._gatehouse.sign_ins, self._clock)
         served = operations_of(ApiServices(opened.issues, records, self._past(), transfer, conflicts, accounts))
         return [Route(changes.PATH, feed.answer), *routes_of(frame, served)]
 
@@ -278,6 +284,10 @@ class Node:
         self._feeds.wake(stats.workspace_ids)
         self._wakeups.tell(stats.workspace_ids)
         self._entrance.set_read_only(is_read_only=isinstance(stats.failure, StoreUnavailable))
+
+    def _purged(self, key: IssueKey) -> None:
+        self._observe.purge(key)
+        self._gatehouse.audit.note(Note(key.workspace_id, "purge", "server"))  # which: `tombstones` says
 
     def _conflicting(self, key: IssueKey) -> None:
         self._referee.wake()

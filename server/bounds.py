@@ -7,6 +7,7 @@ from datetime import timedelta
 from crdt.awareness import AwarenessLimits
 from crdt.native import SUBPROTOCOL
 from crdt.records import Limits
+from server.audit import AuditLimits
 from server.config import Settings
 from server.doors.hocuspocus import HocuspocusLimits
 from server.doors.native.limits import NativeLimits
@@ -33,6 +34,11 @@ def of_database(settings: Settings) -> DatabaseLimits:
     return DatabaseLimits(
         connections_max=settings.max_database_connections - directory, directory_connections_max=directory
     )
+
+
+def of_audit(settings: Settings) -> AuditLimits:
+    """The audit log."""
+    return AuditLimits(days=settings.audit_days)
 
 
 def of_heads(settings: Settings) -> HeadLimits:

@@ -206,6 +206,7 @@ class Settings(BaseModel):
     purge_after_days: float = _setting(
         30.0, "a deleted issue that nobody touches for so long is removed for good; 0 keeps it", ge=0
     )
+    audit_days: float = _setting(365.0, "before a row of the audit log is deleted; 0 keeps it", ge=0)
 
     shutdown_timeout_seconds: float = _setting(
         8.0, "for open commits and sockets when the server is told to stop", gt=0, le=9

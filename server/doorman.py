@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from server import auth
+from server.audit import Note, Noting, unheard
 from server.auth import Credentials, IdentityUnavailable, Keys, NotAllowed, Token, TokenRefused, Verify
 from server.auth.provider import Provider
 from server.clock import Clock
@@ -35,19 +36,28 @@ class DoormanServices:
 
 
 class Doorman:
-    """`verify` is an `auth.Verify`. `default_role`: of a provider's users who were given none; None keeps them out."""
+    """`verify` is an `auth.Verify`. `default_role`: of a provider's users who were given none; None keeps them out.
+    `note` hears of who is refused."""
 
-    def __init__(self, services: DoormanServices, skew: timedelta, default_role: Role | None = None) -> None:
+    def __init__(
+        self, services: DoormanServices, skew: timedelta, default_role: Role | None = None, note: Noting = unheard
+    ) -> None:
         self._services = services
         self._skew = skew
         self._default_role = default_role
+        self._note = note
         self._workspaces: dict[str, int] = {}  # as many as the store has; none is ever removed or renamed
         self._introduced: dict[tuple[int, str], tuple[str | None, str | None]] = {}
 
     async def verify(self, credentials: Credentials, workspace: str | None) -> Identity:
         """Raises `TokenRefused`, `NotAllowed` and `IdentityUnavailable`."""
-        token = await self.read(credentials.token)
-        return await self.identity_of(token, _workspace_of(token, workspace), credentials.device_id)
+        token = None
+        try:
+            token = await self.read(credentials.token)
+            return await self.identity_of(token, _workspace_of(token, workspace), credentials.device_id)
+        except (TokenRefused, NotAllowed) as refused:
+            self._refused(credentials, workspace, token, str(refused))
+            raise
 
     async def identity_of(self, token: Token, slug: str, device_id: str | None) -> Identity:
         """Whom a good token names in that workspace, with that device unless it names its own. Raises as `verify`."""
@@ -84,6 +94,14 @@ class Doorman:
         except ValueError as error:
             log.error("the token keys cannot be read", reason=str(error))
             return False
+
+    def _refused(self, credentials: Credentials, workspace: str | None, token: Token | None, reason: str) -> None:
+        """In the workspace that was asked for, whose people want to know. Nobody knows whose a token is that is bad."""
+        slug = workspace or (token.workspace if token else None)
+        if slug is not None:
+            who = token.user_id if token else None
+            detail = {"reason": reason}
+            self._note(Note.of(slug, "authenticate", "token", who, credentials, is_refused=True, detail=detail))
 
     async def _role(self, token: Token, slug: str, device_id: str | None) -> Role:
         workspace_id = await self._workspace_id(slug)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from typing import Final
 
 from server import bounds
+from server.audit import Audit
 from server.auth import Keys, Verify
 from server.auth.provider import provider_of
 from server.clock import Clock
@@ -21,23 +23,25 @@ REMEMBERED_SECONDS: Final = 1.0  # what was revoked is refused after so long
 
 
 class Gatehouse:
-    """`visits`: for doors with sockets · `guestbook`: whose `run` must be running · `sign_ins`: tokens for tokens."""
+    """`visits`: for doors with sockets · `guestbook`: whose `run` must be running · `sign_ins`: tokens for tokens ·
+    `audit`: the account of it, whose `run` must be running too."""
 
-    def __init__(self, settings: Settings, opened: Opened, keys: Keys, clock: Clock) -> None:
+    def __init__(self, settings: Settings, opened: Opened, keys: Keys, clock: Clock, lost: Callable[[], None]) -> None:
         self._clock = clock
+        self.audit = Audit(opened.audit_log, opened.store, clock, bounds.of_audit(settings), lost)
         self._doorman = Doorman(
             DoormanServices(keys, provider_of(settings), opened.store, opened.people, clock),
             timedelta(seconds=settings.clock_skew_seconds),
             settings.oidc_default_role,
+            self.audit.note,
         )
-        self.visits = Visits(self._doorman.verify, clock)
+        self.visits = Visits(self._doorman.verify, clock, self.audit.note)
         self.guestbook = Guestbook(
             GuestbookServices(self.visits, self._doorman, opened.store, opened.people, opened.visitors, clock),
             bounds.of_guestbook(settings),
         )
-        self.sign_ins = SignIns(
-            SignInServices(self._doorman, keys, opened.store, opened.logins, clock), bounds.of_sign_ins(settings)
-        )
+        signing_in = SignInServices(self._doorman, keys, opened.store, opened.logins, clock, self.audit.note)
+        self.sign_ins = SignIns(signing_in, bounds.of_sign_ins(settings))
 
     def verify_requests(self, *, have_synced: bool) -> Verify:
         """For doors with requests, which are many and come with the same token."""

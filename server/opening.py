@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from server import bounds
 from server.config import Settings
+from storage.audit_log import AuditLog
 from storage.data_directory import DirectoryInUse, DirectoryLock
 from storage.database import open_database
 from storage.embedded import EmbeddedPostgres
@@ -29,8 +30,8 @@ CLOSE_SECONDS = 1.0  # for statements under way when everything that could wait 
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A migrated, connected store, its issues as records, what keeps the words they are found by, the account of
-    imports, and who may come. `dsn`: the owner's · `serving_dsn`: for everything that answers clients · `embedded` is
-    None when the database is not ours."""
+    imports, who may come, and what was audited. `dsn`: the owner's · `serving_dsn`: for everything that answers
+    clients · `embedded` is None when the database is not ours."""
 
     store: PostgresStore
     issues: IssueReader
@@ -40,6 +41,7 @@ class Opened:
     people: People
     logins: Logins
     visitors: Visitors
+    audit_log: AuditLog
     dsn: str
     serving_dsn: str
     embedded: EmbeddedPostgres | None
@@ -72,6 +74,7 @@ async def open_store(settings: Settings, *, serving: bool = False) -> AsyncItera
             people=People(database),
             logins=Logins(database),
             visitors=Visitors(database),
+            audit_log=AuditLog(database),
             dsn=dsn,
             serving_dsn=serving_dsn,
             embedded=embedded,

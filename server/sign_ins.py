@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from server import auth
+from server.audit import Note, Noting, unheard
 from server.auth import Credentials, IdentityUnavailable, Keys, NotAllowed, Token, TokenRefused, refresh
 from server.clock import Clock
 from server.doorman import Doorman
@@ -25,13 +26,14 @@ class SignInLimits:
 
 @dataclass(frozen=True, slots=True)
 class SignInServices:
-    """What it stands on."""
+    """What it stands on. `note` hears of who signs in and out, and of refresh tokens that are no good."""
 
     doorman: Doorman
     keys: Keys
     store: Store
     logins: Logins
     clock: Clock
+    note: Noting = unheard
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +68,11 @@ class SignIns:
             )
         except StoreError as error:
             raise IdentityUnavailable(str(error)) from error
-        return await self._grant(slug, login, now)
+        granted = await self._grant(slug, login, now)
+        self._services.note(Note.of(slug, "signIn", "http", granted.identity, credentials, detail={"login": login.id}))
+        return granted
 
-    async def renew(self, refresh_token: str) -> Granted:
+    async def renew(self, refresh_token: str, came: Credentials) -> Granted:
         """The next tokens of a login. A refresh token is good once; used again, it ends the login."""
         asked, now = refresh.read(refresh_token), self._services.clock.now()
         workspace = await self._workspace(asked.workspace)
@@ -77,22 +81,32 @@ class SignIns:
                 workspace.id, asked.login_id, asked.secret, self._limits.login, now
             )
         except LoginRefused as refused:
-            raise TokenRefused(str(refused)) from None
+            raise self._refused("refreshToken", asked, came, refused) from None
         except StoreError as error:
             raise IdentityUnavailable(str(error)) from error
         return await self._grant(asked.workspace, login, now)
 
-    async def sign_out(self, refresh_token: str) -> None:
+    async def sign_out(self, refresh_token: str, came: Credentials) -> None:
         """End a login, if its refresh token is good."""
         asked, now = refresh.read(refresh_token), self._services.clock.now()
         workspace = await self._workspace(asked.workspace)
         try:
-            await self._services.logins.turn(workspace.id, asked.login_id, asked.secret, self._limits.login, now)
+            login = await self._services.logins.turn(
+                workspace.id, asked.login_id, asked.secret, self._limits.login, now
+            )
             await self._services.logins.end(workspace.id, asked.login_id, "signed out", now)
         except LoginRefused as refused:
-            raise TokenRefused(str(refused)) from None
+            raise self._refused("signOut", asked, came, refused) from None
         except StoreError as error:
             raise IdentityUnavailable(str(error)) from error
+        self._services.note(
+            Note.of(asked.workspace, "signOut", "http", login.user_id, came, detail={"login": login.id})
+        )
+
+    def _refused(self, action: str, asked: refresh.RefreshToken, came: Credentials, why: LoginRefused) -> TokenRefused:
+        detail = {"login": asked.login_id, "reason": str(why)}
+        self._services.note(Note.of(asked.workspace, action, "http", came=came, is_refused=True, detail=detail))
+        return TokenRefused(str(why))
 
     async def _grant(self, slug: str, login: Login, now: datetime) -> Granted:
         role = None if login.role is None else Role(login.role)

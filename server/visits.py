@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 
 import structlog
 
+from server.audit import Note, Noting, unheard
 from server.auth import Credentials, IdentityUnavailable, NotAllowed, TokenRefused, Verify
 from server.clock import Clock
 from server.permissions import Identity
@@ -94,10 +95,11 @@ class News:
 
 
 class Visits:
-    """The visits of a node, and news of them for whoever writes them down."""
+    """The visits of a node, and news of them for whoever writes them down. `note` hears of each that begins."""
 
-    def __init__(self, verify: Verify, clock: Clock) -> None:
+    def __init__(self, verify: Verify, clock: Clock, note: Noting = unheard) -> None:
         self._verify = verify
+        self._note = note
         self._clock = clock
         self._of_user: dict[str, dict[Visit, None]] = {}
         self._turns = 0  # how often standings have changed
@@ -118,6 +120,8 @@ class Visits:
             before.leave()
         else:
             visit = Visit(self, credentials, identity, guest, self._clock.now(), uuid4())
+            role = {"role": identity.role}
+            self._note(Note.of(identity.workspace, "connect", guest.dialect, identity, credentials, detail=role))
         self._of_user.setdefault(identity.user_id, {})[visit] = None
         self._begun[visit.id] = visit
         self._over.pop(visit.id, None)

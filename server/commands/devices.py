@@ -59,6 +59,7 @@ def revoke_device(
         found = await desk.workspace(workspace)
         if not await desk.opened.people.revoke_device(found.id, user, device, desk.now):
             return failed(f"{user} has no device {device} in {workspace}")
+        await desk.audit(found, "revokeDevice", user=user, device=device)
         print(f"the device {device} of {user} is revoked")
         return 0
 
@@ -79,6 +80,7 @@ def allow_device(
         found = await desk.workspace(workspace)
         if not await desk.opened.people.allow_device(found.id, user, device):
             return failed(f"{user} has no revoked device {device} in {workspace}")
+        await desk.audit(found, "allowDevice", user=user, device=device)
         print(f"the device {device} of {user} may come again")
         return 0
 
@@ -128,6 +130,7 @@ def end_session(
         found = await desk.workspace(workspace)
         if not await desk.opened.visitors.end_visit(found.id, session, desk.now):
             return failed(f"there is no session {session} in {workspace}")
+        await desk.audit(found, "endSession", session=session)
         print(f"session {session} is ended")
         return 0
 

@@ -11,6 +11,7 @@ from typing import IO, Annotated
 import typer
 from rich.progress import Progress
 
+from server.commands.auditing import audit
 from server.commands.projecting import projecting
 from server.commands.workbench import FAILED, DatabaseUrl, DataDir, Workbench, run, workbench
 from server.portability import Format, chunks
@@ -58,6 +59,9 @@ async def _export(
         projecting(bench),
         open_export(bench.dsn, slug, limits) as export,
     ):
+        workspace = await bench.store.workspace(slug)
+        assert workspace is not None
+        await audit(bench.audit_log, workspace.id, "exportWorkspace", format=wanted.written_as)
         if output is None:
             await _write(bench, export, wanted, sys.stdout.buffer)
         else:

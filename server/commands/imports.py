@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from typer.core import TyperGroup
 
+from server.commands.auditing import audit
 from server.commands.projecting import projecting
 from server.commands.quiet_node import quiet_node
 from server.commands.workbench import FAILED, DatabaseUrl, DataDir, Workbench, run, workbench
@@ -111,6 +112,7 @@ async def _bring(
                 bench.console.print(f"{file}: {error}", markup=False, style="red", soft_wrap=True)
                 bench.console.print("What was read before is in; the same command goes on from there.")
                 return FAILED
+        await audit(bench.audit_log, workspace.id, "importFile", name=file.name, dry_run=is_dry)
         _show(bench.console, report)
         print(f"{found}: {_counted(report)}" + (f"; batch {report.batch_id}" if report.batch_id else " (dry run)"))
         return FAILED if report.counts[SKIPPED] or report.counts[KEPT] else 0
@@ -136,6 +138,7 @@ async def _undo(batch: UUID, slug: str, database_url: str | None, data_dir: Path
             report: UndoReport = await undo(services, workspace, _admin(slug), batch)
         except NotThere:
             raise StoreError(f"there is no import {batch}") from None
+        await audit(bench.audit_log, workspace.id, "undoImport", batch=batch)
         for issue_id, reason in report.kept[:_SHOWN_NOTES]:
             bench.console.print(f"{issue_id} stays: {reason}", markup=False, soft_wrap=True)
         kept = report.counts["kept"]

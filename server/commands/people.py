@@ -77,6 +77,7 @@ def add_user(
         await desk.opened.people.introduce(found.id, user, name, email)
         if role is not None:
             await desk.opened.people.set_role(found.id, user, role.value)
+            await desk.audit(found, "putMember", user=user, role=role)
         print(f"{user} is a {role} of {workspace}" if role else f"{user} is known in {workspace}")
         return 0
 
@@ -92,6 +93,7 @@ def sign_out(
     async def work(desk: Reception) -> int:
         found = await desk.workspace(workspace)
         await desk.opened.people.sign_out(found.id, user, desk.now)
+        await desk.audit(found, "signOutMember", user=user)
         print(f"{user} is signed out of {workspace}; `syncline member remove` keeps them out")
         return 0
 
@@ -122,6 +124,7 @@ def set_role(
     async def work(desk: Reception) -> int:
         found = await desk.workspace(workspace)
         await desk.opened.people.set_role(found.id, user, role.value)
+        await desk.audit(found, "putMember", user=user, role=role)
         print(f"{user} is a {role} of {workspace}")
         return 0
 
@@ -137,6 +140,7 @@ def remove_member(
     async def work(desk: Reception) -> int:
         found = await desk.workspace(workspace)
         await desk.opened.people.remove(found.id, user, desk.now)
+        await desk.audit(found, "removeMember", user=user)
         print(f"{user} is no member of {workspace}")
         return 0
 

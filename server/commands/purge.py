@@ -11,6 +11,7 @@ from uuid import UUID
 import typer
 
 from server import bounds
+from server.commands.auditing import audit
 from server.commands.workbench import FAILED, DatabaseUrl, DataDir, IssueId, Workbench, run, workbench
 from storage.errors import NotPurgeable, Purged, UnknownWorkspace
 from storage.purger import Purger
@@ -40,6 +41,8 @@ async def _purge(slug: str, issue: UUID | None, dry_run: bool, database_url: str
         count = 0
         while purged := await purger.purge_due():
             count += len(purged)
+            for key in purged:
+                await audit(bench.audit_log, key.workspace_id, "purge", issue=key.issue_id)
         print(f"{count:,} issues purged")
         return 0
 
@@ -58,5 +61,6 @@ async def _one(bench: Workbench, slug: str, issue_id: UUID, *, is_dry: bool) -> 
     except (NotPurgeable, Purged) as error:
         bench.console.print(f"issue {issue_id} stays: {error}", markup=False, style="red", soft_wrap=True)
         return FAILED
+    await audit(bench.audit_log, workspace.id, "purge", issue=issue_id)
     print(f"issue {issue_id} is purged, tombstone at seq {seq}")
     return 0

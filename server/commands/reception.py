@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from server import config, logs
+from server.commands.auditing import audit
 from server.commands.workbench import DatabaseUrl, DataDir
 from server.config import Settings
 from server.opening import Opened, open_store
@@ -49,6 +50,10 @@ class Reception:
         if found is None:
             raise UnknownWorkspace(f"there is no workspace {slug}; `syncline workspace list` shows those there are")
         return found
+
+    async def audit(self, workspace: Workspace, action: str, **detail: object) -> None:
+        """Write down that it was done."""
+        await audit(self.opened.audit_log, workspace.id, action, **detail)
 
 
 def run(

@@ -30,6 +30,7 @@ def grant_access(
     async def work(desk: Reception) -> int:
         found = await desk.workspace(workspace)
         password = await analysts.grant(desk.opened.dsn, found.id, login, new_password=new_password)
+        await desk.audit(found, "grantSqlAccess", login=login)
         print(f"{login} reads {workspace}")
         if password is not None:
             print(f"password  {password}")
@@ -49,6 +50,7 @@ def revoke_access(
         found = await desk.workspace(workspace)
         if not await analysts.revoke(desk.opened.dsn, found.id, login):
             return failed(f"{login} does not read {workspace}")
+        await desk.audit(found, "revokeSqlAccess", login=login)
         print(f"{login} does not read {workspace} any more")
         return 0
 

@@ -100,6 +100,7 @@ async def _begin_login(settings: Settings, identity: Identity, lasting: timedelt
             acting_for=identity.acting_for,
             device_id=identity.device_id,
         )
+        await desk.audit(found, "issueRefreshToken", user=identity.user_id, role=identity.role, login=login.id)
     return refresh.written(identity.workspace, login)
 
 
@@ -117,6 +118,7 @@ async def _record(settings: Settings, identity: Identity, now: datetime) -> None
         found = await desk.opened.store.workspace(identity.workspace)
         if found is not None:
             await desk.opened.logins.record_token(found.id, token)
+            await desk.audit(found, "issueToken", user=token.user_id, role=token.role, issued=token.id)
 
 
 @commands.command("list")
@@ -162,6 +164,7 @@ def revoke_token(
         found = await desk.workspace(workspace)
         if not await desk.opened.logins.revoke_token(found.id, token, desk.now):
             return failed(f"no token {token} is known in {workspace}; `syncline user revoke` ends all of a user's")
+        await desk.audit(found, "revokeToken", issued=token)
         print(f"token {token} is revoked")
         return 0
 

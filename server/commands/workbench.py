@@ -18,6 +18,7 @@ from server import bounds, config, logs
 from server.config import Settings
 from server.engine import EnginePool
 from server.opening import open_store
+from storage.audit_log import AuditLog
 from storage.engine import EngineError
 from storage.import_ledger import ImportLedger
 from storage.issue_reader import IssueReader
@@ -40,6 +41,7 @@ class Workbench:
     store: PostgresStore
     issues: IssueReader
     imports: ImportLedger
+    audit_log: AuditLog
     dsn: str
     engine: EnginePool
     console: Console
@@ -55,7 +57,14 @@ async def workbench(database_url: str | None, data_dir: Path | None) -> AsyncIte
         engine = EnginePool(bounds.of_engine(settings))
         try:
             yield Workbench(
-                settings, opened.store, opened.issues, opened.imports, opened.dsn, engine, Console(stderr=True)
+                settings,
+                opened.store,
+                opened.issues,
+                opened.imports,
+                opened.audit_log,
+                opened.dsn,
+                engine,
+                Console(stderr=True),
             )
         finally:
             await engine.close()

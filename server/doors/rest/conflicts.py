@@ -92,6 +92,7 @@ CHANGE_POLICY: Final = Operation(
     query=Query,
     body=Policy,
     needs=may_administer,
+    audited=(),
     answers={HTTPStatus.OK: Answer("It holds from the next conflict on.", ShownPolicy)},
 )
 

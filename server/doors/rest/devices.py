@@ -141,6 +141,7 @@ REVOKE_DEVICE: Final = Operation(
     query=Query,
     body=Nothing,
     needs=may_read,
+    audited=(),
     answers={HTTPStatus.NO_CONTENT: Answer("It is revoked.")},
     problems=(UNKNOWN_DEVICE,),
 )
@@ -155,6 +156,7 @@ END_SESSION: Final = Operation(
     query=Query,
     body=Nothing,
     needs=may_read,
+    audited=(),
     answers={HTTPStatus.NO_CONTENT: Answer("It is ended.")},
     problems=(UNKNOWN_SESSION,),
 )
@@ -169,6 +171,7 @@ REVOKE_TOKEN: Final = Operation(
     query=Query,
     body=Nothing,
     needs=may_read,
+    audited=(),
     answers={HTTPStatus.NO_CONTENT: Answer("It is revoked.")},
     problems=(UNKNOWN_TOKEN,),
 )

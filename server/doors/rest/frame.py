@@ -13,6 +13,7 @@ import structlog
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from server.audit import Note, Noting, unheard
 from server.auth import IdentityUnavailable, NotAllowed, TokenRefused, Verify
 from server.doors.credentials import presented_by
 from server.doors.rest.arguments import check_headers, read_body, read_place, read_query
@@ -40,11 +41,12 @@ _SANE_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,100}")
 
 
 class Frame:
-    """Wraps what answers an operation."""
+    """Wraps what answers an operation. `note` hears of what is audited, and of who may not."""
 
-    def __init__(self, store: Store, verify: Verify) -> None:
+    def __init__(self, store: Store, verify: Verify, note: Noting = unheard) -> None:
         self._store = store
         self._verify = verify
+        self._note = note
 
     def around(self, served: Mapping[str, Served]) -> Endpoint:
         """The endpoint of a path: HTTP method → what answers it."""
@@ -85,12 +87,21 @@ class Frame:
         workspace = None
         if operation.is_in_workspace and caller is not None:
             workspace = await self._workspace(place.workspace)
-        if caller is not None and operation.needs is not None and not operation.needs(caller):
-            raise Problem(FORBIDDEN, f"the role {caller.role} does not allow it")
-        check_headers(operation.headers, request)
-        query = read_query(operation.query, request)
-        body = await self._body(operation, request)
-        return await served.work(Call(place, query, body, request, request_id, workspace, caller))
+        try:
+            if caller is not None and operation.needs is not None and not operation.needs(caller):
+                raise Problem(FORBIDDEN, f"the role {caller.role} does not allow it")
+            check_headers(operation.headers, request)
+            query = read_query(operation.query, request)
+            body = await self._body(operation, request)
+            call = Call(place, query, body, request, request_id, workspace, caller)
+            answer = await served.work(call)
+        except Problem as problem:
+            if problem.kind is FORBIDDEN and caller is not None:
+                self._note(_noted(operation, request, caller, {"reason": problem.detail}, is_refused=True))
+            raise
+        if operation.audited is not None and caller is not None:
+            self._note(_noted(operation, request, caller, _told(operation.audited, call)))
+        return answer
 
     async def _caller(self, request: Request) -> Identity:
         try:
@@ -111,6 +122,27 @@ class Frame:
         if not operation.takes_body:
             return Nothing()
         return await read_body(operation.body, request, operation.max_body_bytes)
+
+
+def _noted(
+    operation: Operation[Any, Any, Any],
+    request: Request,
+    caller: Identity,
+    detail: Mapping[str, object],
+    *,
+    is_refused: bool = False,
+) -> Note:
+    named = {name: value for name, value in request.path_params.items() if name != "workspace"}
+    came = presented_by(request)
+    return Note.of(
+        caller.workspace, operation.id, "http", caller, came, is_refused=is_refused, detail={**named, **detail}
+    )
+
+
+def _told(fields: tuple[str, ...], call: Call[Any, Any, Any]) -> dict[str, object]:
+    """What the query and the body say of these."""
+    found = {name: getattr(call.body, name, getattr(call.query, name, None)) for name in fields}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def request_id_of(request: Request) -> str:

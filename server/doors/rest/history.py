@@ -130,6 +130,7 @@ REVERT: Final = Operation(
     query=Query,
     body=RevertRequest,
     needs=may_edit,
+    audited=(),
     answers={HTTPStatus.OK: Answer("It is committed.", RevertResult)},
     problems=(TRIMMED, UNREADABLE, UNWRITABLE),
     headers=(DEVICE,),

@@ -92,6 +92,7 @@ PUT: Final = Operation(
     query=Query,
     body=MembershipChange,
     needs=may_manage_members,
+    audited=("role",),
     answers={HTTPStatus.OK: Answer("As it is now.", Membership)},
     problems=(LAST_OWNER,),
 )
@@ -106,6 +107,7 @@ REMOVE: Final = Operation(
     query=Query,
     body=Nothing,
     needs=may_manage_members,
+    audited=(),
     answers={HTTPStatus.NO_CONTENT: Answer("They are out.")},
     problems=(LAST_OWNER, UNKNOWN_USER),
 )
@@ -120,6 +122,7 @@ SIGN_OUT: Final = Operation(
     query=Query,
     body=Nothing,
     needs=may_read,
+    audited=(),
     answers={HTTPStatus.NO_CONTENT: Answer("They are signed out.")},
     problems=(UNKNOWN_USER,),
 )

@@ -119,7 +119,8 @@ Work = Callable[[Call[PLACE, QUERY, BODY]], Awaitable[Reply | Response]]
 class Operation(Generic[PLACE, QUERY, BODY]):
     """One method on one path. `Nothing` stands for no body. `needs` None: for everybody, without a token. `problems`
     are those beside what any operation may answer. `uploads`: media types of a body that is no JSON; `body` is
-    `Nothing` then, and what answers it reads `call.request.stream()` itself, within bounds of its own."""
+    `Nothing` then, and what answers it reads `call.request.stream()` itself, within bounds of its own. `audited`: it
+    goes into the audit log with what the path names and these fields of the query and the body; None: it does not."""
 
     method: Method
     path: str
@@ -136,6 +137,7 @@ class Operation(Generic[PLACE, QUERY, BODY]):
     headers: tuple[Header, ...] = ()
     uploads: tuple[str, ...] = ()
     max_body_bytes: int = MAX_BODY_BYTES
+    audited: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if set(re.findall(r"{(\w+)}", self.path)) != self.place.model_fields.keys():

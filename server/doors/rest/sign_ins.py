@@ -124,7 +124,7 @@ class SignInOperations:
 
     async def refresh(self, call: Call[Place, Query, RefreshRequest]) -> Reply:
         """The next access and refresh token."""
-        return self._told(await _or_problem(self._sign_ins.renew(call.body.refresh_token)))
+        return self._told(await _or_problem(self._sign_ins.renew(call.body.refresh_token, presented_by(call.request))))
 
     async def exchange(self, call: Call[Place, Query, ExchangeRequest]) -> Reply:
         """A login of ours."""
@@ -133,7 +133,7 @@ class SignInOperations:
 
     async def sign_out(self, call: Call[Place, Query, SignOutRequest]) -> Reply:
         """The end of it."""
-        await _or_problem(self._sign_ins.sign_out(call.body.refresh_token))
+        await _or_problem(self._sign_ins.sign_out(call.body.refresh_token, presented_by(call.request)))
         return Reply(status=HTTPStatus.NO_CONTENT)
 
     def _told(self, granted: Granted) -> Reply:

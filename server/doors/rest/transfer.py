@@ -44,6 +44,7 @@ EXPORT: Final = Operation(
     query=ExportQuery,
     body=Nothing,
     needs=may_export,
+    audited=("format",),
     answers={
         HTTPStatus.OK: Answer("The file.", headers=(ETAG, SEQ), media=tuple(each.media_type for each in Format)),
     },
@@ -61,6 +62,7 @@ IMPORT: Final = Operation(
     query=ImportQuery,
     body=Nothing,
     needs=may_export,
+    audited=("name", "dry_run"),
     answers={HTTPStatus.OK: Answer("What was done.", Imported)},
     problems=(UNREADABLE_FILE, BUSY),
     uploads=_UPLOADS,
@@ -87,6 +89,7 @@ UNDO: Final = Operation(
     query=Query,
     body=Nothing,
     needs=may_export,
+    audited=(),
     answers={HTTPStatus.OK: Answer("What stays is told.", Undone)},
     problems=(BUSY,),
 )

@@ -17,7 +17,7 @@ from tests.server.bearers import for_workspace
 
 NO_CONFLICTS = ConflictServices(cast(Any, None), cast(Any, None))
 NO_TRANSFER = TransferServices(cast(Any, None), "")  # for tests that bring nothing in or out
-NO_ACCOUNTS = Accounts(*[cast(Any, None)] * 5)  # for what asks nothing of people
+NO_ACCOUNTS = Accounts(*[cast(Any, None)] * 6)  # for what asks nothing of people
 
 
 async def verify(credentials: Credentials, workspace: str | None) -> Identity:

@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from crdt.document import Document
 from crdt.issue import IssueContent, read
 from crdt.update import merge
+from server.audit import Audit, AuditLimits
 from server.doors.http import http_app
 from server.doors.rest.accounts import Accounts
 from server.doors.rest.api import ApiServices, operations_of
@@ -25,6 +26,7 @@ from server.doors.rest.routes import routes_of
 from server.metrics import Metrics
 from server.records import Records, RecordServices
 from storage.activity import Activity
+from storage.audit_log import AuditLog
 from storage.database import Database, DatabaseLimits, open_database
 from storage.history import History
 from storage.issue_reader import IssueReader
@@ -57,6 +59,7 @@ class Api:
     home: House
     database: Database
     connection: asyncpg.Connection[asyncpg.Record]
+    audit: Audit
 
     @property
     def workspace(self) -> int:
@@ -131,11 +134,15 @@ async def api(store: PostgresStore, dsn: str) -> AsyncIterator[Api]:
         timeline = Timeline(log, home.engine)
         past = Past(History(store, home.engine), timeline, Activity(log, timeline))
         nothing: Any = None
-        accounts = Accounts(People(database), Logins(database), Visitors(database), nothing, VirtualClock())
+        accounts = Accounts(
+            People(database), Logins(database), Visitors(database), AuditLog(database), nothing, VirtualClock()
+        )
         services = ApiServices(
             IssueReader(database), records, past, NO_TRANSFER, NO_CONFLICTS, accounts, min_seq_seconds=0.1
         )
         served = operations_of(services)
-        yield Api(http_app(Metrics(), ready, routes_of(Frame(store, verify), served)), home, database, connection)
+        audit = Audit(AuditLog(database), store, VirtualClock(), AuditLimits(), lambda: None)
+        app = http_app(Metrics(), ready, routes_of(Frame(store, verify, audit.note), served))
+        yield Api(app, home, database, connection, audit)
     await connection.close()
     await database.close()

@@ -26,6 +26,7 @@ from server.permissions import Identity, Role, at_least
 from server.records import Records, RecordServices
 from server.sign_ins import SignIns
 from storage.activity import Activity
+from storage.audit_log import AuditLog
 from storage.history import History
 from storage.import_ledger import ImportLedger
 from storage.issue_reader import IssueReader
@@ -73,6 +74,7 @@ LEAST: Final[dict[str, Role | None]] = {
     "revokeDevice": Role.VIEWER,
     "endSession": Role.VIEWER,
     "revokeToken": Role.VIEWER,
+    "readAudit": Role.ADMIN,
     "refreshToken": None,
     "exchangeToken": None,
     "signOut": None,
@@ -119,7 +121,7 @@ async def node(api: Api, dsn: str) -> Node:
     transfer = TransferServices(ImportServices(records, ImportLedger(database), reader, store, clock), dsn)
     conflicts = ConflictServices(store.ledger, Decisions(store.ledger, records, clock))
     people, logins = People(database), Logins(database)
-    accounts = Accounts(people, logins, Visitors(database), cast(SignIns, None), clock)
+    accounts = Accounts(people, logins, Visitors(database), AuditLog(database), cast(SignIns, None), clock)
     served = operations_of(ApiServices(reader, records, past, transfer, conflicts, accounts, min_seq_seconds=0.1))
     app = http_app(Metrics(), ready, routes_of(Frame(store, verify), served))
     await api("POST", "/issues", {"id": str(ISSUE), "title": "there"})
