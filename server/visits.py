@@ -36,7 +36,7 @@ class Guest:
 class Visit:
     """One user on one socket, from a good token on. `id` and `began` outlive the token."""
 
-    __slots__ = ("_guest", "_visits", "began", "credentials", "id", "identity")
+    __slots__ = ("_guest", "_visits", "began", "credentials", "dialect", "id", "identity")
 
     def __init__(
         self,
@@ -48,32 +48,31 @@ class Visit:
         visit_id: UUID,
     ) -> None:
         self._visits = visits
-        self._guest = guest
+        self._guest: Guest | None = guest
+        self.dialect = guest.dialect  # which door it came by
         self.credentials = credentials
         self.identity = identity
         self.began = began
         self.id = visit_id
 
-    @property
-    def dialect(self) -> str:
-        """Which door it came by."""
-        return self._guest.dialect
-
     def leave(self) -> None:
-        """The socket, or the user's part of it, is gone."""
+        """The socket, or the user's part of it, is gone, and is let go of: it holds the visit too."""
+        self._guest = None
         self._visits.forget(self)
 
     def goes_on(self, identity: Identity) -> None:
         """With what the user may now."""
-        if identity != self.identity:
+        if identity != self.identity and self._guest is not None:
             self.identity = identity
             self._guest.changed(identity)
             self._visits.changed(self)
 
     def end(self, reason: str) -> None:
         """The user has to go."""
+        guest = self._guest
         self.leave()
-        self._guest.ended(reason)
+        if guest is not None:
+            guest.ended(reason)
 
 
 @dataclass(frozen=True, slots=True)

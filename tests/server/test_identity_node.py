@@ -18,7 +18,7 @@ from server import close_codes
 from server.permissions import Role
 from tests.peers.server_process import ServerProcess, eventually, serving
 from tests.server.auth.openid_provider import AUDIENCE, EC_KEY, OpenIdProvider
-from tests.server.websocket_client import BINARY, RawClient
+from tests.server.websocket_client import RawClient
 
 ISSUE = UUID("6c1f5a55-5b0a-4d0e-8f5e-2f1f3a1d0b11")
 TYPING = bytes.fromhex("0101e9070028010166057469746c65017702686900")
@@ -49,9 +49,7 @@ class Client:
     async def until(self, *kinds: type[ServerFrame]) -> ServerFrame:
         async with asyncio.timeout(10):
             while True:
-                opcode, payload = await self.socket.frame()
-                assert opcode == BINARY, payload
-                frame = decode_server(payload)
+                frame = decode_server(await self.socket.message())
                 if isinstance(frame, kinds):
                     return frame
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from dataclasses import replace
+from weakref import ref
 
 import pytest
 
@@ -123,3 +125,25 @@ async def test_one_visit_is_ended_by_its_id(gate: Gate) -> None:
     first.leave()
     first.goes_on(replace(first.identity, role=Role.ADMIN))
     assert gate.visits.all() == [second]
+
+
+async def test_a_visit_that_is_over_holds_its_door_no_longer(gate: Gate) -> None:
+    """A door holds its visit: together they would wait for the collector of cycles, one for every visitor."""
+
+    class Door:
+        visit: Visit
+
+        def changed(self, identity: Identity) -> None: ...
+
+        def ended(self, reason: str) -> None: ...
+
+    door = Door()
+    gone = ref(door)
+    door.visit = await gate.visits.enter(Credentials("ana"), "main", Guest("test", door.changed, door.ended))
+    gc.disable()
+    try:
+        door.visit.leave()
+        del door
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -185,7 +185,7 @@ class Line:
                     self._oracle.promise(entry.issue, entry.update, seq, self._who)
             case native.Nack(code=code) | native.Refusal(code=code) | native.Closed(code=code):
                 self._oracle.note(f"{self._who} {code}")
-                if code not in _PASSING:
+                if code not in _PASSING and not self._link.has_lost_client:  # its hello may be lost with the line
                     self._oracle.blame(f"{self._who} is honest, and hears {frame}")
             case _:
                 pass

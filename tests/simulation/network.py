@@ -49,6 +49,11 @@ class Link:
         self._is_open_at_server = True
         self._is_open_at_client = True
 
+    @property
+    def has_lost_client(self) -> bool:
+        """Whether nobody hears any more what the server says."""
+        return not self._is_open_at_client
+
     # What the server calls.
 
     def send(self, frame: bytes) -> None:
