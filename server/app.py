@@ -39,6 +39,7 @@ from server.listener import Listener, bind, listen
 from server.metrics import Metrics
 from server.observation import Observation
 from server.opening import Opened, open_store
+from server.outbox import Outbox, OutboxServices
 from server.permissions import Identity, Role
 from server.records import Records, RecordServices
 from server.referee import Referee
@@ -271,7 +272,8 @@ class Node:
         conflicts = ConflictServices(opened.store.ledger, self._decisions)
         people = (opened.people, opened.logins, opened.visitors, opened.audit_log)
         accounts = Accounts(*people, self._gatehouse.sign_ins, self._clock)
-        served = operations_of(ApiServices(opened.issues, records, self._past(), transfer, conflicts, accounts))
+        outbox = Outbox(OutboxServices(records, opened.sync_queue, opened.store, opened.issues, self._clock))
+        served = operations_of(ApiServices(opened.issues, records, self._past(), transfer, conflicts, accounts, outbox))
         return [Route(changes.PATH, feed.answer), *routes_of(frame, served)]
 
     def _past(self) -> Past:

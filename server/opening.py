@@ -21,6 +21,7 @@ from storage.logins import Logins
 from storage.migrate import migrate
 from storage.people import People
 from storage.postgres import PostgresStore
+from storage.sync_queue import SyncQueue
 from storage.visitors import Visitors
 from storage.words import Words
 
@@ -29,15 +30,16 @@ CLOSE_SECONDS = 1.0  # for statements under way when everything that could wait 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A migrated, connected store, its issues as records, what keeps the words they are found by, the account of
-    imports, who may come, and what was audited. `dsn`: the owner's · `serving_dsn`: for everything that answers
-    clients · `embedded` is None when the database is not ours."""
+    """A migrated, connected store, its issues as records, what keeps the words they are found by, the accounts of
+    imports and of queued operations, who may come, and what was audited. `dsn`: the owner's · `serving_dsn`: for
+    everything that answers clients · `embedded` is None when the database is not ours."""
 
     store: PostgresStore
     issues: IssueReader
     log: LogReader
     words: Words
     imports: ImportLedger
+    sync_queue: SyncQueue
     people: People
     logins: Logins
     visitors: Visitors
@@ -71,6 +73,7 @@ async def open_store(settings: Settings, *, serving: bool = False) -> AsyncItera
             log=LogReader(database),
             words=Words(database, bounds.of_words(settings)),
             imports=ImportLedger(database),
+            sync_queue=SyncQueue(database),
             people=People(database),
             logins=Logins(database),
             visitors=Visitors(database),

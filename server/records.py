@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeVar
 from uuid import UUID
@@ -25,6 +25,7 @@ from server.hub import Hub
 from server.pen import Pen
 from server.permissions import Identity, may_comment
 from server.record_errors import Exists, Forbidden, Invalid, NotThere, RecordError, Unavailable, Unwritable
+from server.room import Room
 from server.session import Rejected, Stored
 from storage.engine import Engine, EngineFailed, EngineUnavailable, IssueKey
 from storage.store import Workspace
@@ -68,6 +69,16 @@ class Issue:
     author: Author
     seq: int
     heads: Mapping[str, FieldWrite]
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """Where one edit is written."""
+
+    key: IssueKey
+    writer: Identity
+    pen: Pen
+    room: Room
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +135,35 @@ class Records:
         job_of: Callable[[Issue], Job[Result]],
         *,
         device: str | None = None,
+        write_down: Callable[[Result], Awaitable[None]] | None = None,
     ) -> tuple[Result, int]:
-        """Have an engine make an update of an issue, and commit it: what it made, and the seq that holds it. Raises
+        """Have an engine make an update of an issue, and commit it: what it made, and the seq that holds it.
+        `write_down` is awaited in between, for who may `send` the same bytes again. Raises `RecordError`."""
+        async with self._at_desk(workspace, identity, issue_id, device) as desk:
+            author = Author(desk.writer.user_id, desk.writer.device_id or "", self._services.clock.now())
+            client_id = self._client_id(desk.key, desk.writer.user_id)
+            issue = Issue(desk.room.updates(), client_id, author, desk.room.seq, desk.room.heads)
+            made = await self._made(desk.key, job_of(issue))
+            if made.update == EMPTY_UPDATE:
+                return made, desk.room.seq
+            with self._unless_lost(is_written_down=write_down is not None):
+                if write_down is not None:
+                    await write_down(made)
+                return made, await _commit(desk.pen, made.update)
+
+    async def send(
+        self, workspace: Workspace, identity: Identity, issue_id: UUID, update: bytes, *, device: str | None = None
+    ) -> int:
+        """Commit what was made and written down before, and perhaps committed; the seq that holds it. Raises
         `RecordError`."""
+        async with self._at_desk(workspace, identity, issue_id, device) as desk:
+            return await _commit(desk.pen, update)
+
+    @asynccontextmanager
+    async def _at_desk(
+        self, workspace: Workspace, identity: Identity, issue_id: UUID, device: str | None
+    ) -> AsyncIterator[_Desk]:
+        """Alone with the issue among those who write records here, for as long as that may take."""
         if not may_comment(identity):  # whether a commenter may make this edit is proven by the gate
             raise Forbidden(f"a {identity.role} may not edit")
         key = IssueKey(workspace.id, issue_id)
@@ -135,16 +172,11 @@ class Records:
         pen = Pen(self._services.hub, writer)
         try:
             async with asyncio.timeout(self._timeout_seconds), turn:
-                room = await pen.enter(workspace, issue_id)
-                author = Author(writer.user_id, writer.device_id or "", self._services.clock.now())
-                issue = Issue(room.updates(), self._client_id(key, writer.user_id), author, room.seq, room.heads)
-                made = await self._made(key, job_of(issue))
-                seq = room.seq if made.update == EMPTY_UPDATE else await self._commit(pen, made.update)
+                yield _Desk(key, writer, pen, await pen.enter(workspace, issue_id))
         except TimeoutError:
             raise Unavailable("not stored in time") from None
         finally:
             pen.leave()
-        return made, seq
 
     async def _made(self, key: IssueKey, job: Job[Result]) -> Result:
         try:
@@ -154,32 +186,35 @@ class Records:
         except EngineUnavailable:
             raise Unavailable("too busy") from None
 
-    async def _commit(self, pen: Pen, update: bytes) -> int:
-        with self._unless_lost():
-            outcome = await pen.write(update)
-            if isinstance(outcome, Stored):
-                return outcome.seq
-            if isinstance(outcome, Rejected) and outcome.refused.reason == FORBIDDEN:
-                raise Forbidden(outcome.refused.detail)
-            if isinstance(outcome, Rejected) and outcome.refused.reason != CLIENT_ID:
-                raise Unwritable(outcome.refused.reason)
-            raise Unavailable("try again")
-
     def _client_id(self, key: IssueKey, user: str) -> int:
         """The same as long as every commit is answered, so that an issue does not gather them."""
         name = f"{key} {user}".encode()
         return int.from_bytes(hashlib.sha256(self._secret + name).digest()[: CLIENT_ID_BITS // 8], "big") or 1
 
     @contextmanager
-    def _unless_lost(self) -> Iterator[None]:
-        """Clocks must not be used twice: where it is unknown what was committed, all client ids are drawn anew."""
+    def _unless_lost(self, *, is_written_down: bool) -> Iterator[None]:
+        """Clocks must not be used twice: where it is unknown what was committed, or what was not is written down
+        somewhere, all client ids are drawn anew."""
         try:
             yield
         except (Forbidden, Unwritable):
+            if is_written_down:
+                self._secret = secrets.token_bytes(16)
             raise
         except BaseException:
             self._secret = secrets.token_bytes(16)
             raise
+
+
+async def _commit(pen: Pen, update: bytes) -> int:
+    outcome = await pen.write(update)
+    if isinstance(outcome, Stored):
+        return outcome.seq
+    if isinstance(outcome, Rejected) and outcome.refused.reason == FORBIDDEN:
+        raise Forbidden(outcome.refused.detail)
+    if isinstance(outcome, Rejected) and outcome.refused.reason != CLIENT_ID:
+        raise Unwritable(outcome.refused.reason)
+    raise Unavailable("try again")
 
 
 def _check(wanted: Sequence[Edit]) -> None:

@@ -13,7 +13,9 @@ from server.doors.rest.issues_write import IssuesWrite
 from server.doors.rest.operations import Served
 from server.doors.rest.past import Past
 from server.doors.rest.reference import Reference
+from server.doors.rest.sync import Sync
 from server.doors.rest.transfer import Transfer, TransferServices
+from server.outbox import Outbox
 from server.records import Records
 from storage.issue_reader import IssueReader
 
@@ -28,6 +30,7 @@ class ApiServices:
     transfer: TransferServices
     conflicts: ConflictServices
     accounts: Accounts
+    outbox: Outbox
     min_seq_seconds: float = MIN_SEQ_SECONDS
 
 
@@ -40,6 +43,7 @@ def operations_of(services: ApiServices) -> list[Served]:
         *ActivityFeed(services.past).operations(),
         *Transfer(services.transfer).operations(),
         *Conflicts(services.conflicts).operations(),
+        *Sync(services.outbox).operations(),
         *services.accounts.operations(),
     ]
     return [*served, *Reference(served).operations()]

@@ -12,10 +12,12 @@ from server.auth import Credentials, IdentityUnavailable, TokenRefused
 from server.doors.rest.accounts import Accounts
 from server.doors.rest.conflicts import ConflictServices
 from server.doors.rest.transfer import TransferServices
+from server.outbox import Outbox
 from server.permissions import Identity, Role
 from tests.server.bearers import for_workspace
 
 NO_CONFLICTS = ConflictServices(cast(Any, None), cast(Any, None))
+NO_OUTBOX = Outbox(cast(Any, None))
 NO_TRANSFER = TransferServices(cast(Any, None), "")  # for tests that bring nothing in or out
 NO_ACCOUNTS = Accounts(*[cast(Any, None)] * 6)  # for what asks nothing of people
 

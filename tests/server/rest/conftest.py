@@ -24,6 +24,7 @@ from server.doors.rest.frame import Frame
 from server.doors.rest.past import Past
 from server.doors.rest.routes import routes_of
 from server.metrics import Metrics
+from server.outbox import Outbox, OutboxLimits, OutboxServices
 from server.records import Records, RecordServices
 from storage.activity import Activity
 from storage.audit_log import AuditLog
@@ -35,6 +36,7 @@ from storage.logins import Logins
 from storage.people import People
 from storage.postgres import PostgresStore
 from storage.projector import Projector, ProjectorLimits
+from storage.sync_queue import SyncQueue
 from storage.tables import issue_labels, issue_words
 from storage.timeline import Timeline
 from storage.visitors import Visitors
@@ -137,9 +139,11 @@ async def api(store: PostgresStore, dsn: str) -> AsyncIterator[Api]:
         accounts = Accounts(
             People(database), Logins(database), Visitors(database), AuditLog(database), nothing, VirtualClock()
         )
-        services = ApiServices(
-            IssueReader(database), records, past, NO_TRANSFER, NO_CONFLICTS, accounts, min_seq_seconds=0.1
+        reader, clock = IssueReader(database), VirtualClock()
+        outbox = Outbox(
+            OutboxServices(records, SyncQueue(database), store, reader, clock), OutboxLimits(rows_seconds=0.1)
         )
+        services = ApiServices(reader, records, past, NO_TRANSFER, NO_CONFLICTS, accounts, outbox, min_seq_seconds=0.1)
         served = operations_of(services)
         audit = Audit(AuditLog(database), store, VirtualClock(), AuditLimits(), lambda: None)
         app = http_app(Metrics(), ready, routes_of(Frame(store, verify, audit.note), served))

@@ -20,7 +20,7 @@ from server.doors.rest.routes import routes_of
 from server.doors.rest.transfer import TransferServices
 from server.metrics import Metrics
 from server.permissions import may_read
-from tests.server.rest.asking import NO_ACCOUNTS, NO_CONFLICTS, ask, ask_raw, verify
+from tests.server.rest.asking import NO_ACCOUNTS, NO_CONFLICTS, NO_OUTBOX, ask, ask_raw, verify
 
 
 async def ready() -> None: ...
@@ -30,7 +30,7 @@ async def ready() -> None: ...
 async def served() -> list[Served]:
     nothing: Any = None  # what is described needs no services
     return operations_of(
-        ApiServices(nothing, nothing, nothing, TransferServices(nothing, ""), NO_CONFLICTS, NO_ACCOUNTS)
+        ApiServices(nothing, nothing, nothing, TransferServices(nothing, ""), NO_CONFLICTS, NO_ACCOUNTS, NO_OUTBOX)
     )
 
 

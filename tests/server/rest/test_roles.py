@@ -22,6 +22,7 @@ from server.doors.rest.routes import routes_of
 from server.doors.rest.transfer import TransferServices
 from server.imports import ImportServices
 from server.metrics import Metrics
+from server.outbox import Outbox, OutboxLimits, OutboxServices
 from server.permissions import Identity, Role, at_least
 from server.records import Records, RecordServices
 from server.sign_ins import SignIns
@@ -34,6 +35,7 @@ from storage.log_reader import LogReader
 from storage.logins import Logins
 from storage.people import People
 from storage.postgres import PostgresStore
+from storage.sync_queue import SyncQueue
 from storage.timeline import Timeline
 from storage.visitors import Visitors
 from tests.server.bearers import identity_of
@@ -54,6 +56,7 @@ LEAST: Final[dict[str, Role | None]] = {
     "blameText": Role.VIEWER,
     "revertIssue": Role.AGENT,
     "readActivity": Role.VIEWER,
+    "sync": Role.COMMENTER,
     "exportWorkspace": Role.ADMIN,
     "importFile": Role.ADMIN,
     "listImports": Role.ADMIN,
@@ -122,7 +125,9 @@ async def node(api: Api, dsn: str) -> Node:
     conflicts = ConflictServices(store.ledger, Decisions(store.ledger, records, clock))
     people, logins = People(database), Logins(database)
     accounts = Accounts(people, logins, Visitors(database), AuditLog(database), cast(SignIns, None), clock)
-    served = operations_of(ApiServices(reader, records, past, transfer, conflicts, accounts, min_seq_seconds=0.1))
+    outbox = Outbox(OutboxServices(records, SyncQueue(database), store, reader, clock), OutboxLimits(rows_seconds=0.1))
+    services = ApiServices(reader, records, past, transfer, conflicts, accounts, outbox, min_seq_seconds=0.1)
+    served = operations_of(services)
     app = http_app(Metrics(), ready, routes_of(Frame(store, verify), served))
     await api("POST", "/issues", {"id": str(ISSUE), "title": "there"})
     await api.project()

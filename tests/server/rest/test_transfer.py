@@ -26,7 +26,7 @@ from storage.import_ledger import ImportLedger
 from storage.issue_reader import IssueReader
 from storage.postgres import PostgresStore
 from tests.server.house import House, house
-from tests.server.rest.asking import NO_ACCOUNTS, NO_CONFLICTS, ask, ask_raw, verify
+from tests.server.rest.asking import NO_ACCOUNTS, NO_CONFLICTS, NO_OUTBOX, ask, ask_raw, verify
 from tests.simulation.time import VirtualClock
 from tests.storage.compacting import project
 
@@ -61,7 +61,13 @@ class Api:
 def app_of(home: House, transfer: TransferServices) -> Starlette:
     served = operations_of(
         ApiServices(
-            transfer.imports.reader, transfer.imports.records, cast(Any, None), transfer, NO_CONFLICTS, NO_ACCOUNTS
+            transfer.imports.reader,
+            transfer.imports.records,
+            cast(Any, None),
+            transfer,
+            NO_CONFLICTS,
+            NO_ACCOUNTS,
+            NO_OUTBOX,
         )
     )
     return http_app(Metrics(), ready, routes_of(Frame(home.store, verify), served))

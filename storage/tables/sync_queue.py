@@ -1,0 +1,60 @@
+"""Rows of `sync_queue`. Every statement is about the operations of one user's device, and takes many at once."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_OF_DEVICE: Final = "workspace_id = $1 AND user_id = $2 AND device_id = $3"
+_MAX_SWEPT: Final = 5_000  # more than a batch adds, so that sweeping keeps up
+
+SWEEP: Final = f"""
+DELETE FROM sync_queue WHERE workspace_id = $1 AND (user_id, device_id, id) IN (
+    SELECT user_id, device_id, id FROM sync_queue WHERE workspace_id = $1 AND at < $2 ORDER BY at
+    LIMIT {_MAX_SWEPT} FOR UPDATE SKIP LOCKED)"""  # noqa: S608 -- built from constants of this module
+
+# What nobody works on and what has no final outcome goes to the caller. Two who claim one wait for each other.
+CLAIM: Final = """
+INSERT INTO sync_queue AS q (
+    workspace_id, user_id, device_id, id, table_name, record_id, issue_id, operation, at, claimed_until)
+SELECT $1, $2, $3, given.*, $9, $10
+FROM unnest($4::text[], $5::text[], $6::text[], $7::uuid[], $8::text[])
+    AS given (id, table_name, record_id, issue_id, operation)
+ORDER BY given.id
+ON CONFLICT (workspace_id, user_id, device_id, id) DO UPDATE SET
+    retries = q.retries + 1, claimed_until = excluded.claimed_until, outcome = NULL, error = NULL, field = NULL,
+    table_name = excluded.table_name, record_id = excluded.record_id, issue_id = excluded.issue_id,
+    operation = excluded.operation
+WHERE (q.outcome IS NULL AND q.claimed_until <= $9 AND q.update IS NULL) OR q.outcome = 'rejected'
+RETURNING id"""
+
+KNOWN: Final = f"""
+SELECT id, outcome, seq, version FROM sync_queue WHERE {_OF_DEVICE} AND id = ANY ($4::text[])"""  # noqa: S608
+
+# Begun, and nobody works on it any more: whoever began it is gone.
+TAKE_OVER: Final = f"""
+UPDATE sync_queue SET claimed_until = $6, retries = retries + 1
+WHERE {_OF_DEVICE} AND issue_id = ANY ($4::uuid[])
+    AND outcome IS NULL AND update IS NOT NULL AND claimed_until <= $5
+RETURNING id, issue_id, update, becomes"""  # noqa: S608
+
+# Only once: of two who have claimed one operation, one after the other, the first to come here has it.
+INTEND: Final = f"""
+UPDATE sync_queue AS q SET update = made.update, becomes = made.becomes
+FROM unnest($4::text[], $5::bytea[], $6::text[]) AS made (id, update, becomes)
+WHERE {_OF_DEVICE} AND q.id = made.id AND q.outcome IS NULL AND q.update IS NULL
+RETURNING q.id"""  # noqa: S608
+
+FINISH: Final = f"""
+UPDATE sync_queue AS q SET
+    outcome = done.outcome, error = done.error, field = done.field, seq = done.seq, version = done.version,
+    update = NULL, becomes = NULL
+FROM unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::bigint[])
+    AS done (id, outcome, error, field, seq, version)
+WHERE {_OF_DEVICE} AND q.id = done.id AND q.outcome IS NULL"""  # noqa: S608
+
+RELEASE: Final = f"""
+UPDATE sync_queue SET claimed_until = $5 WHERE {_OF_DEVICE} AND id = ANY ($4::text[]) AND outcome IS NULL"""  # noqa: S608
+
+WITHDRAW: Final = f"""
+UPDATE sync_queue SET update = NULL, becomes = NULL
+WHERE {_OF_DEVICE} AND id = ANY ($4::text[]) AND outcome IS NULL"""  # noqa: S608

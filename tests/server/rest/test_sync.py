@@ -1,0 +1,220 @@
+"""`POST …/sync` on a real Postgres: what a device queued is made once, in order, each operation for itself."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from server.doors.rest.sync_models import MAX_OPERATIONS
+from storage.engine import EngineUnavailable, IssueKey
+from storage.errors import StoreUnavailable
+from storage.store import NewDelta
+from tests.server.rest.conftest import Api
+
+ID, OTHER = UUID(int=5), UUID(int=6)
+AT = "2025-12-31T23:00:00Z"
+
+
+def operation(number: int, kind: str, data: object = None, *, issue: UUID = ID, **more: Any) -> dict[str, Any]:
+    return {
+        "id": f"op-{number}",
+        "table_name": "issues",
+        "record_id": str(issue),
+        "operation": kind,
+        "data": data,
+        "created_at": AT,
+        **more,
+    }
+
+
+def insert(number: int = 1, issue: UUID = ID, **columns: object) -> dict[str, Any]:
+    return operation(number, "insert", {"title": "Slow search", **columns}, issue=issue)
+
+
+async def sync(api: Api, *operations: object, device: str = "phone", status: int = 200, **more: Any) -> Any:
+    got, told, _ = await api("POST", "/sync", {"device_id": device, "operations": operations}, **more)
+    assert got == status, told
+    return told["results"] if status == 200 else told
+
+
+def statuses(results: Any) -> list[str]:
+    return [result["status"] for result in results]
+
+
+async def column(api: Api, name: str) -> list[Any]:
+    return [row[0] for row in await api.connection.fetch(f"SELECT {name} FROM sync_queue ORDER BY id")]
+
+
+async def test_what_was_queued_is_made_in_order(api: Api) -> None:
+    results = await sync(
+        api,
+        insert(1, status="open", labels=["bug"]),
+        operation(2, "update", {"status": "done", "title": "Slower search"}),
+        operation(3, "delete"),
+        operation(4, "update", {"deletedAt": None, "userId": "ben"}),
+    )
+    assert statuses(results) == ["applied"] * 4
+    content = await api.content(ID)
+    assert (content.title, content.status, content.user_id) == ("Slower search", "done", "ben")
+    assert (content.labels, content.deleted_at, content.created_by) == (("bug",), None, "ana")
+    assert content.created_at == datetime.fromisoformat(AT)
+    assert await api.head() == 1, "one commit"
+    assert {result["seq"] for result in results} == {1}
+
+
+async def test_an_operation_that_is_sent_again_is_made_once(api: Api) -> None:
+    sent = [insert(1), operation(2, "update", {"status": "done"})]
+    await sync(api, *sent)
+    await sync(api, operation(3, "update", {"status": "open"}))
+    await api.project()
+    again = await sync(api, *sent)
+    assert statuses(again) == ["duplicate"] * 2
+    assert [(result["outcome"], result["seq"]) for result in again] == [("applied", 1)] * 2
+    assert again[0]["record"]["status"] == "open", "the record as it is now"
+    assert await api.head() == 2
+
+
+async def test_an_operation_that_is_in_a_batch_twice_is_made_once(api: Api) -> None:
+    results = await sync(api, insert(1), operation(2, "update", {"title": "Slow search!"}), insert(1))
+    assert statuses(results) == ["applied", "applied", "duplicate"]
+    assert results[2]["outcome"] == "applied"
+    assert (await api.content(ID)).title == "Slow search!"
+
+
+async def test_the_answer_holds_the_record_when_its_row_is_there(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    append = api.home.store.append
+
+    async def append_and_project(batch: list[NewDelta]) -> list[int]:
+        seqs = await append(batch)
+        await api.project()
+        return seqs
+
+    monkeypatch.setattr(api.home.store, "append", append_and_project)
+    (result,) = await sync(api, insert(1))
+    assert (result["record"]["title"], result["version"]) == ("Slow search", 1)
+    assert await column(api, "version") == [1]
+
+
+async def test_ids_are_a_devices_own(api: Api) -> None:
+    await sync(api, insert(1), device="phone")
+    assert statuses(await sync(api, insert(1, issue=OTHER), device="desk")) == ["applied"]
+
+
+WRONG: list[tuple[object, str | None]] = [
+    ({"id": "op-2", "operation": "update"}, "table_name"),
+    (operation(2, "upsert"), "operation"),
+    (operation(2, "update", {"colour": "red"}), "data.colour"),
+    (operation(2, "update", {"status": 7}), "data.status"),
+    (operation(2, "update", {"title": "x" * 10_001}), "data.title"),
+    (operation(2, "update", {"user_id": "a", "userId": "b"}), "data.user_id"),
+    (operation(2, "update", {"id": str(OTHER)}), "data.id"),
+    (operation(2, "update", "text"), "data"),
+    (operation(2, "insert", {"description": "no title"}), "data.title"),
+    (operation(2, "update", {"labels": ["bug", ""]}), "data.labels.1"),
+    (operation(2, "update", {}, device_id="desk"), "device_id"),
+    (operation(2, "update", {}, created_at="yesterday"), "created_at"),
+    (operation(2, "update", {"status": "open"}, record_id="7"), "record_id"),
+    ({**operation(2, "delete"), "id": "x" * 101}, "id"),
+    ("nonsense", ""),
+    (operation(3, "update", {"status": "open"}, issue=OTHER), None),
+    (insert(4, status="other", description="began otherwise"), None),
+]
+
+
+async def test_what_is_wrong_with_one_operation_keeps_no_other_out(api: Api) -> None:
+    first, *results, last = await sync(
+        api, insert(1), *(wrong for wrong, _ in WRONG), operation(5, "update", {"status": "done"})
+    )
+    assert statuses([first, *results, last]) == ["applied", *["rejected"] * len(WRONG), "applied"]
+    assert [result["field"] for result in results] == [field for _, field in WRONG]
+    assert all(result["reason"] for result in results)
+    assert (await api.content(ID)).status == "done"
+
+
+async def test_what_was_rejected_may_be_sent_again(api: Api) -> None:
+    assert statuses(await sync(api, operation(2, "update", {"status": "done"}))) == ["rejected"]
+    results = await sync(api, insert(1), operation(2, "update", {"status": "done"}))
+    assert statuses(results) == ["applied", "applied"]
+    assert await column(api, "retries") == [0, 1]
+
+
+async def test_who_may_not_edit_is_told_for_each_operation(api: Api) -> None:
+    await sync(api, insert(1), status=403, token="viewer")
+    assert await api.head() == 0
+
+
+async def test_a_batch_has_a_bound(api: Api) -> None:
+    told = await sync(api, *[None] * (MAX_OPERATIONS + 1), status=422)
+    assert told["errors"][0]["field"] == "operations"
+
+
+async def test_rows_that_say_what_is_there_already_write_nothing(api: Api) -> None:
+    await sync(api, insert(1, status="open"))
+    whole = {"id": str(ID), "title": "Slow search", "description": None, "status": "open", "version": 1, "seq": 1}
+    assert statuses(await sync(api, operation(2, "update", whole))) == ["applied"]
+    assert await api.head() == 1
+
+
+async def test_operations_that_cannot_be_made_now_are_to_be_sent_again(api: Api) -> None:
+    key = IssueKey(api.workspace, ID)
+    api.home.engine.failing[key] = EngineUnavailable("too busy")
+    results = await sync(api, insert(1), insert(2, issue=OTHER))
+    assert statuses(results) == ["retry", "applied"]
+    del api.home.engine.failing[key]
+    assert statuses(await sync(api, insert(1), insert(2, issue=OTHER))) == ["applied", "duplicate"]
+
+
+async def test_an_operation_that_somebody_is_at_keeps_those_behind_it_waiting(api: Api) -> None:
+    held = asyncio.Event()
+    reached = asyncio.Event()
+
+    async def hold(name: str, key: IssueKey) -> None:
+        if name == "MakeDated":
+            reached.set()
+            await held.wait()
+
+    api.home.engine.before = hold
+    first = asyncio.create_task(sync(api, insert(1)))
+    await reached.wait()
+    assert statuses(await sync(api, insert(1), operation(2, "update", {"status": "done"}))) == ["retry", "retry"]
+    held.set()
+    assert statuses(await first) == ["applied"]
+    results = await sync(api, insert(1), operation(2, "update", {"status": "done"}))
+    assert statuses(results) == ["duplicate", "applied"]
+
+
+@pytest.mark.parametrize("is_committed", [True, False])
+async def test_a_server_that_dies_between_writing_down_and_finishing_makes_nothing_twice(
+    api: Api, monkeypatch: pytest.MonkeyPatch, *, is_committed: bool
+) -> None:
+    await sync(api, insert(1))
+    store, append = api.home.store, api.home.store.append
+
+    async def dies(batch: list[NewDelta]) -> list[int]:
+        if is_committed:
+            await append(batch)
+        raise StoreUnavailable("gone")
+
+    monkeypatch.setattr(store, "append", dies)
+    typed = operation(2, "update", {"title": "Slow search, again and again"})
+    assert statuses(await sync(api, typed)) == ["retry"]
+    monkeypatch.setattr(store, "append", append)
+    assert (await column(api, "becomes"))[1] == "applied"
+    await sync(api, operation(3, "update", {"status": "open"}), device="desk")
+    (result,) = await sync(api, typed)
+    assert (result["status"], result["outcome"]) == ("duplicate", "applied")
+    content = await api.content(ID)
+    assert (content.title, content.status) == ("Slow search, again and again", "open")
+    assert await column(api, "update") == [None] * 3, "no content stays"
+    assert statuses(await sync(api, typed)) == ["duplicate"]
+
+
+async def test_operations_are_forgotten_after_a_month(api: Api) -> None:
+    await sync(api, insert(1))
+    await api.connection.execute("UPDATE sync_queue SET at = at - interval '31 days'")
+    await sync(api, insert(2, issue=OTHER))
+    assert await column(api, "id") == ["op-2"]
