@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Final
 
 from crdt.awareness import AwarenessLimits
 from crdt.native import SUBPROTOCOL
 from crdt.records import Limits
 from server.audit import AuditLimits
+from server.buckets import Allowance
 from server.config import Settings
 from server.doors.hocuspocus import HocuspocusLimits
 from server.doors.native.limits import NativeLimits
@@ -21,11 +23,14 @@ from server.limits import HubLimits, RelayLimits, RoomLimits
 from server.listener import HeadLimits
 from server.sign_ins import SignInLimits
 from server.websocket import SocketLimits
+from server.websocket.pace import PaceLimits
 from storage.compactor import CompactorLimits
 from storage.database import DatabaseLimits
 from storage.projector import ProjectorLimits
 from storage.purger import PurgerLimits
 from storage.words import WordsLimits
+
+BURST_SECONDS: Final = 10  # of a rate, at once after a rest
 
 
 def of_database(settings: Settings) -> DatabaseLimits:
@@ -57,6 +62,10 @@ def of_sockets(settings: Settings) -> SocketLimits:
         ping_interval_seconds=settings.ping_interval_seconds,
         pong_timeout_seconds=settings.pong_timeout_seconds,
         close_timeout_seconds=settings.close_timeout_seconds,
+        pace=PaceLimits(
+            Allowance(settings.max_message_rate, settings.max_message_rate * BURST_SECONDS),
+            Allowance(settings.max_receive_rate, settings.max_receive_rate * BURST_SECONDS),
+        ),
     )
 
 
@@ -101,6 +110,8 @@ def of_native(settings: Settings) -> NativeLimits:
         full_bytes=of_sockets(settings).high_water_bytes,
         waiting_messages=settings.max_waiting_messages,
         waiting_bytes=settings.max_waiting_bytes,
+        message_rate=round(settings.max_message_rate),
+        byte_rate=settings.max_receive_rate,
     )
 
 

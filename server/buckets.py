@@ -23,9 +23,14 @@ class Bucket:
         self._level = allowance.burst
         self._at = now
 
+    @property
+    def is_bounded(self) -> bool:
+        """False where anything is allowed."""
+        return self._allowance.rate > 0
+
     def take(self, amount: float, now: float) -> float:
         """Take it if it is there. Returns 0, or in how many seconds it would be; then nothing was taken."""
-        if self._allowance.rate <= 0:
+        if not self.is_bounded:
             return 0.0
         missing = min(amount, self._allowance.burst) - self._fill(now)
         if missing > 0:
@@ -36,7 +41,7 @@ class Bucket:
     def charge(self, amount: float, now: float) -> float:
         """Take it in any case, as what has arrived already cannot be sent back. Returns in how many seconds the debt is
         paid, 0 if there is none."""
-        if self._allowance.rate <= 0:
+        if not self.is_bounded:
             return 0.0
         self._level = self._fill(now) - amount
         return 0.0 if self._level >= 0 else -self._level / self._allowance.rate

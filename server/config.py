@@ -103,6 +103,10 @@ class Settings(BaseModel):
     )
     max_connections: int = _setting(10_000, "open WebSockets; more are answered 503", ge=1)
     max_message_bytes: ByteSize = _setting(17 * MIB, "one WebSocket message; bigger ones close 1009", ge=KIB)
+    max_message_rate: float = _setting(
+        5_000.0, "messages a second from one WebSocket, tenfold at once; more are read later; 0 for any", ge=0
+    )
+    max_receive_rate: ByteSize = _setting(16 * MIB, "bytes a second, likewise", ge=0)
     max_buffered_bytes: ByteSize = _setting(
         MIB, "unsent bytes at which a reader falls behind and is fed one difference later", ge=16 * KIB
     )

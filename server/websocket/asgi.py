@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -16,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from server import close_codes
 from server.websocket.admission import Admission, HttpRefusal
 from server.websocket.connection import Door, Handshake, Peer, Route, SocketLimits, client_address
+from server.websocket.pace import Pace
 
 log = structlog.get_logger()
 
@@ -23,8 +25,16 @@ log = structlog.get_logger()
 class AsgiEndpoint:
     """All ASGI sockets of one server: an application for scopes of type `websocket`."""
 
-    def __init__(self, route: Route, allowed_origins: Sequence[str], limits: SocketLimits) -> None:
+    def __init__(
+        self,
+        route: Route,
+        allowed_origins: Sequence[str],
+        limits: SocketLimits,
+        on_slowed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_slowed` hears each time a peer is slowed down."""
         self.limits = limits
+        self.on_slowed = on_slowed
         self.connections: set[AsgiConnection] = set()
         self._admission = Admission(route, allowed_origins, limits.max_connections)
 
@@ -47,7 +57,7 @@ class AsgiEndpoint:
             await _refuse(send, admitted)
             return
         await send({"type": "websocket.accept", "subprotocol": handshake.subprotocol(self.limits.subprotocols)})
-        connection = AsgiConnection(self.limits, receive, send)
+        connection = AsgiConnection(self.limits, receive, send, self.on_slowed)
         self.connections.add(connection)
         try:
             await connection.run(admitted, handshake)
@@ -58,10 +68,12 @@ class AsgiEndpoint:
 class AsgiConnection:
     """A `Connection` over an ASGI pair: one task reads, one writes."""
 
-    def __init__(self, limits: SocketLimits, receive: Receive, send: Send) -> None:
+    def __init__(self, limits: SocketLimits, receive: Receive, send: Send, on_slowed: Callable[[], None]) -> None:
         self._limits = limits
         self._receive = receive
         self._send = send
+        self._on_slowed = on_slowed
+        self._pace = Pace(limits.pace, asyncio.get_running_loop().time())
         self._frames: deque[bytes] = deque()
         self._queued_bytes = 0
         self._was_over = False
@@ -133,6 +145,18 @@ class AsgiConnection:
                 self.close(close_codes.TEXT_NOT_SUPPORTED, "binary messages only")
             else:
                 self._deliver(message["bytes"], handshake)
+                await self._keep_pace(len(message["bytes"]))
+
+    async def _keep_pace(self, size: int) -> None:
+        pace = self._pace
+        pace.messages_left -= 1
+        pace.bytes_left -= size
+        if pace.messages_left < 0 or pace.bytes_left < 0:
+            seconds = pace.settle(asyncio.get_running_loop().time())
+            if seconds > 0:
+                self._on_slowed()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._ending.wait(), seconds)
 
     def _deliver(self, message: bytes, handshake: Handshake) -> None:
         assert self._peer is not None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import parse_qsl, unquote
+
+from server.websocket.pace import PaceLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,7 @@ class SocketLimits:
     ping_interval_seconds: float = 20.0
     pong_timeout_seconds: float = 10.0
     close_timeout_seconds: float = 3.0
+    pace: PaceLimits = field(default_factory=PaceLimits)
 
     @property
     def low_water_bytes(self) -> int:

@@ -30,6 +30,7 @@ from uvicorn.server import ServerState
 from server import close_codes
 from server.websocket.admission import Admission, HttpRefusal
 from server.websocket.connection import Door, Handshake, Peer, Route, SocketLimits, client_address
+from server.websocket.pace import Pace
 
 log = structlog.get_logger()
 
@@ -42,8 +43,16 @@ IN_PLACE_BYTES = 8192  # above this, picows passes uvloop a view of a header buf
 class PicowsEndpoint:
     """All picows sockets of one server: pass it to uvicorn as `ws=`."""
 
-    def __init__(self, route: Route, allowed_origins: Sequence[str], limits: SocketLimits) -> None:
+    def __init__(
+        self,
+        route: Route,
+        allowed_origins: Sequence[str],
+        limits: SocketLimits,
+        on_slowed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_slowed` hears each time a peer is slowed down."""
         self.limits = limits
+        self.on_slowed = on_slowed
         self.connections: set[PicowsConnection] = set()
         # An adapter, because picows makes a child logger for every socket when it gets a plain logger.
         self.picows_log = logging.LoggerAdapter(logging.getLogger("picows"), {})
@@ -154,7 +163,9 @@ class PicowsConnection(WSListener):
         self._fragments: bytearray | None = None
         self._fragment_count = 0
         self._heard = False
-        self._reading_paused = False
+        self._pace = Pace(self._limits.pace, self._loop.time())
+        self._reading_paused = False  # by the peer, which has too much
+        self._slowed: asyncio.TimerHandle | None = None  # by its pace
         self._writing_paused = False
         self._close_code: int | None = None  # set: nothing is passed on any more
         self._timer: asyncio.TimerHandle | None = None
@@ -177,18 +188,21 @@ class PicowsConnection(WSListener):
             return
         self._transport.send_close(code, reason)  # type: ignore[arg-type]  # any number goes on the wire
         self.resume_reading()  # the peer's close frame is behind what it has sent already
+        self._full_speed()
         self._ended(code)
         self._arm(self._limits.close_timeout_seconds, self._socket.abort)
 
     def pause_reading(self) -> None:
         if self._close_code is None and not self._reading_paused:
             self._reading_paused = True
-            self._socket.pause_reading()
+            if self._slowed is None:
+                self._socket.pause_reading()
 
     def resume_reading(self) -> None:
         if self._reading_paused:
             self._reading_paused = False
-            self._socket.resume_reading()
+            if self._slowed is None:
+                self._socket.resume_reading()
 
     def shutdown(self) -> None:
         """uvicorn's graceful shutdown calls this on every live connection."""
@@ -210,6 +224,11 @@ class PicowsConnection(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         self._heard = True
+        pace = self._pace
+        pace.messages_left -= 1
+        pace.bytes_left -= frame.payload_size
+        if pace.messages_left < 0 or pace.bytes_left < 0:
+            self._slow_down(pace.settle(self._loop.time()))
         if self._close_code is not None:
             if frame.msg_type == WSMsgType.CLOSE:
                 self._socket.close()
@@ -222,8 +241,9 @@ class PicowsConnection(WSListener):
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         self._ended(close_codes.ABNORMAL)
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._slowed):
+            if timer is not None:
+                timer.cancel()
         self._endpoint.connections.discard(self)
         self._server_state.connections.discard(self)
 
@@ -237,6 +257,25 @@ class PicowsConnection(WSListener):
                 self._peer.drained()
 
     # Inside.
+
+    def _slow_down(self, seconds: float) -> None:
+        """Read no more for so long. What picows has read already still comes, and adds to it."""
+        if seconds <= 0 or self._close_code is not None:
+            return
+        if self._slowed is not None:
+            self._slowed.cancel()
+        else:
+            self._endpoint.on_slowed()
+            if not self._reading_paused:
+                self._socket.pause_reading()
+        self._slowed = self._loop.call_later(seconds, self._full_speed)
+
+    def _full_speed(self) -> None:
+        if self._slowed is not None:
+            self._slowed.cancel()
+            self._slowed = None
+            if not self._reading_paused:
+                self._socket.resume_reading()
 
     def _rare_frame(self, frame: WSFrame) -> None:
         match frame.msg_type:
@@ -309,7 +348,7 @@ class PicowsConnection(WSListener):
         self._arm(self._limits.pong_timeout_seconds, self._expect_pong)
 
     def _expect_pong(self) -> None:
-        if self._heard or self._reading_paused:
+        if self._heard or self._reading_paused or self._slowed is not None:
             interval = self._limits.ping_interval_seconds - self._limits.pong_timeout_seconds
             self._arm(max(interval, 0.0), self._ping)
         else:

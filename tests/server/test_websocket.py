@@ -16,9 +16,11 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from server import close_codes
+from server.buckets import Allowance
 from server.listener import BoundedHead, HeadLimits
 from server.websocket import Connection, Handshake, SocketLimits
 from server.websocket.asgi import AsgiConnection, AsgiEndpoint
+from server.websocket.pace import PaceLimits
 from server.websocket.picows import PicowsConnection, PicowsEndpoint
 from tests.conftest import without_collector
 from tests.server.house import settle
@@ -67,9 +69,10 @@ class Site:
 
     def __init__(self, kind: str, limits: SocketLimits, origins: tuple[str, ...]) -> None:
         self.clients: list[RawClient] = []
+        self.slowed = 0
         self.peers: asyncio.Queue[Recorder] = asyncio.Queue()
         self.door: Callable[[Handshake, Connection], Recorder] = Recorder
-        endpoint = (PicowsEndpoint if kind == "picows" else AsgiEndpoint)(self._route, origins, limits)
+        endpoint = (PicowsEndpoint if kind == "picows" else AsgiEndpoint)(self._route, origins, limits, self._slow)
         self.endpoint = endpoint
         options = {"ws": endpoint} if isinstance(endpoint, PicowsEndpoint) else endpoint.uvicorn_options()
         config = uvicorn.Config(
@@ -84,6 +87,9 @@ class Site:
         self.server = uvicorn.Server(config)
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
+
+    def _slow(self) -> None:
+        self.slowed += 1
 
     def _route(self, handshake: Handshake) -> Callable[[Handshake, Connection], Recorder] | None:
         return self._open if handshake.path == "/door" else None
@@ -464,3 +470,33 @@ def test_picows_keeps_its_promises_on_uvloop(scenario: Scenario) -> None:
     uvloop = pytest.importorskip("uvloop")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(scenario(lambda **options: _serve("picows", **options)))
+
+
+async def test_who_sends_too_fast_is_read_from_later_and_loses_nothing(serve: Serve) -> None:
+    slow = PaceLimits(messages=Allowance(rate=100, burst=10))
+    async with serve(limits=SocketLimits(pace=slow)) as site:
+        client, peer = await site.connect()
+        began = asyncio.get_running_loop().time()
+        for number in range(60):
+            client.send(number.to_bytes(1, "big"))
+        other, other_peer = await site.connect()
+        other.send(b"not slowed")
+        assert await other_peer.message() == b"not slowed"
+        assert [await peer.message() for _ in range(60)] == [number.to_bytes(1, "big") for number in range(60)]
+        client.send(b"last")
+        assert await peer.message() == b"last"
+        assert asyncio.get_running_loop().time() - began > 0.4, "50 messages above the burst take half a second"
+        assert site.slowed > 0
+
+
+async def test_a_slowed_peer_that_its_door_pauses_and_resumes_stays_slowed_and_can_be_closed(serve: Serve) -> None:
+    async with serve(limits=SocketLimits(pace=PaceLimits(messages=Allowance(rate=1, burst=1)))) as site:
+        client, peer = await site.connect()
+        client.send(b"1")
+        client.send(b"2")
+        assert [await peer.message(), await peer.message()] == [b"1", b"2"]
+        peer.connection.pause_reading()
+        peer.connection.resume_reading()
+        peer.connection.close(close_codes.TRY_LATER, "")
+        assert await client.close_code() == close_codes.TRY_LATER
+        assert await peer.close_code() == close_codes.TRY_LATER

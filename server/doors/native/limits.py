@@ -26,6 +26,8 @@ class NativeLimits:
     ask_seconds: float = 2.0
     waiting_messages: int = 1_000
     waiting_bytes: int = 20 * 1024 * 1024
+    message_rate: int = 5_000
+    byte_rate: int = 16 * 1024 * 1024
 
     def announced(self) -> Mapping[str, int]:
         """As `Welcome.limits` has them."""
@@ -38,4 +40,6 @@ class NativeLimits:
             "presence_bytes": self.presence_bytes,
             "page_bytes": self.page_bytes,
             "ping_seconds": round(self.ping_seconds),
+            "message_rate": self.message_rate,
+            "byte_rate": self.byte_rate,
         }
