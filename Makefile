@@ -6,7 +6,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest
 # The long tier waits for processes more than it computes.
 TWO_PER_CORE := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 INSTALLED := .venv/.installed
-COMPILED := $(shell grep -o "[a-z]*/[a-z_]*\.py" setup.py)
+COMPILED := $(shell grep -o "[a-z/_]*/[a-z_]*\.py" setup.py)
 
 .PHONY: run test test-long test-all check format fuzz bench demo clean
 
@@ -40,13 +40,13 @@ bench: $(INSTALLED)
 demo: $(INSTALLED)  ## two people type, the server is killed five times, nothing is lost
 	$(BIN)/python -m bench.demo $(ARGS)
 
-# Runs again when the lock or a compiled source changes: the gate must never be an old build of itself.
+# Runs again when the lock or a compiled source changes: no module may be an old build of itself.
 $(INSTALLED): requirements.txt pyproject.toml setup.py $(COMPILED)
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@echo "Installing into .venv and compiling the gate ..."
+	@echo "Installing into .venv and compiling the gate and the rooms ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(INSTALLED)
 
 clean:
-	rm -rf .venv build *.egg-info *.so crdt/*.so tests/js/node_modules
+	rm -rf .venv build *.egg-info *.so $(COMPILED:.py=.*.so) tests/js/node_modules

@@ -1,6 +1,6 @@
 """Times the gate in this process: `python -m bench.gate_cost plain|"as installed" UPDATES` prints JSON.
 
-`plain` takes `crdt` from its source even where compiled modules lie beside it; so it must not be imported before.
+`plain` takes `crdt` from its source even where compiled modules lie beside it.
 """
 
 from __future__ import annotations
@@ -10,12 +10,9 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from importlib.machinery import ModuleSpec
-from importlib.util import spec_from_file_location
-from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
+from bench.plain_source import take_plain_source
 from bench.workloads import Workload, deletions, map_sets, typing
 
 if TYPE_CHECKING:
@@ -24,20 +21,6 @@ if TYPE_CHECKING:
 
 ACTOR = "bench"
 RESENDS = 20
-
-
-class SourceFinder:
-    """An import hook that finds the modules of `crdt` as source only."""
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """See `importlib.abc.MetaPathFinder`."""
-        package, _, module = name.partition(".")
-        if package != "crdt" or not module or not path:
-            return None
-        source = Path(path[0]) / f"{module}.py"
-        return spec_from_file_location(name, source) if source.exists() else None
 
 
 class Gate:
@@ -92,5 +75,5 @@ def _mean(workload: Workload) -> float:
 
 if __name__ == "__main__":
     if sys.argv[1] == "plain":
-        sys.meta_path.insert(0, SourceFinder())
+        take_plain_source()
     print(json.dumps(measure(int(sys.argv[2]))))

@@ -31,10 +31,10 @@ async def _info(database_url: str | None, data_dir: Path | None) -> int:
 
 
 def versions(inventory: Inventory) -> str:
-    """One line: what runs, and whether the gate is compiled."""
+    """One line: what runs, and whether gate and rooms are compiled."""
     kind = "plain Python" if is_plain_python(gate.__file__) else "compiled"
     return (
-        f"syncline {_own_version()}, Python {platform.python_version()}, gate {kind},"
+        f"syncline {_own_version()}, Python {platform.python_version()}, gate and rooms {kind},"
         f" pycrdt {metadata.version('pycrdt')}, Postgres {inventory.postgres},"
         f" search by words{' and trigrams' if inventory.has_trigrams else ' (no pg_trgm)'}"
     )

@@ -25,7 +25,7 @@ from storage.errors import StoreUnavailable
 from storage.memory import MemoryStore
 from tests.inline_engine import at_once
 from tests.server.house import ISSUE, House, Peer, house, settle
-from tests.simulation.time import in_virtual_time
+from tests.simulation.time import VirtualClock, in_virtual_time
 
 SMALL = HubLimits(room=RoomLimits(max_inline_bytes=200, max_inline_update_bytes=100))
 
@@ -752,7 +752,7 @@ async def test_a_defect_in_one_room_costs_that_room_only(monkeypatch: pytest.Mon
         await node.join(ana)
         await node.join(bob, issue=ISSUE.__class__(int=8))
         with monkeypatch.context() as patch:
-            patch.setattr("server.intake.check", explode)
+            patch.setattr(VirtualClock, "now", explode)
             ana.write("boom")
             await settle()
         bob.write("fine")

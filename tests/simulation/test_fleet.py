@@ -12,8 +12,6 @@ import pytest
 
 from server.feed import FramedPage
 from server.follower import Follower
-from server.intake import Batch
-from server.room import Room
 from syncline import documents
 from syncline.records import Content
 from tests.simulation.fleet import Plan, simulate
@@ -62,18 +60,6 @@ def _first_broken(seeds: Sequence[int] = range(3)) -> str:
         except LawBroken as broken:
             return str(broken)
     return "nothing"
-
-
-def test_an_ack_before_the_commit_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    launch = Room._launch
-
-    def eager(self: Room, batch: Batch) -> None:
-        batch.call_receipts(0)
-        batch.receipts = []
-        launch(self, batch)
-
-    monkeypatch.setattr(Room, "_launch", eager)
-    assert "promised what is not committed" in _first_broken()
 
 
 def test_a_page_that_leaves_a_hole_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
