@@ -255,7 +255,7 @@ class Node:
             bound,
             exposure.opened_to(origins, http_app(self._metrics, self._check_ready, self._routes())),
             kind(entrance.route, origins, bounds.of_sockets(self._settings), self._metrics.slowed.inc),
-            head=bounds.of_heads(self._settings),
+            requests=bounds.of_requests(self._settings),
             shutdown_timeout_seconds=self._settings.shutdown_timeout_seconds,
             certificate=self._settings.certificate,
         )

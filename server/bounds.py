@@ -20,7 +20,7 @@ from server.feed import FeedLimits
 from server.feed_readers import PageLimits
 from server.guestbook import GuestbookLimits
 from server.limits import HubLimits, RelayLimits, RoomLimits
-from server.listener import HeadLimits
+from server.listener import RequestLimits
 from server.sign_ins import SignInLimits
 from server.websocket import SocketLimits
 from server.websocket.pace import PaceLimits
@@ -46,9 +46,9 @@ def of_audit(settings: Settings) -> AuditLimits:
     return AuditLimits(days=settings.audit_days)
 
 
-def of_heads(settings: Settings) -> HeadLimits:
-    """The head of a request."""
-    return HeadLimits(settings.handshake_timeout_seconds, settings.max_head_bytes)
+def of_requests(settings: Settings) -> RequestLimits:
+    """An HTTP connection."""
+    return RequestLimits(settings.handshake_timeout_seconds, settings.max_head_bytes, settings.min_progress_bytes)
 
 
 def of_sockets(settings: Settings) -> SocketLimits:

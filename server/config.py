@@ -113,6 +113,9 @@ class Settings(BaseModel):
     behind_timeout_seconds: float = _setting(30.0, "how long a reader may stay behind before it is closed 1013", gt=0)
     handshake_timeout_seconds: float = _setting(10.0, "for a whole HTTP request head to arrive", gt=0)
     max_head_bytes: ByteSize = _setting(64 * KIB, "of such a head; longer ones are answered 431", ge=KIB)
+    min_progress_bytes: ByteSize = _setting(
+        KIB, "of a request's body that come, or of an answer that are taken, in any such time; else it is cut off", ge=1
+    )
     ping_interval_seconds: float = _setting(20.0, "between WebSocket pings", gt=0, le=25)
     pong_timeout_seconds: float = _setting(10.0, "for the answer to a ping before the socket is cut", gt=0)
     close_timeout_seconds: float = _setting(3.0, "for the answer to a close frame before the socket is cut", gt=0)

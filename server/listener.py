@@ -7,6 +7,7 @@ import contextlib
 import functools
 import math
 import socket
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ BACKLOG: Final = 2048
 _HEAD_TOO_LONG: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 )
+_AT_ONCE: Final = struct.pack("ii", 1, 0)
 Endpoint = PicowsEndpoint | AsgiEndpoint
 
 
@@ -64,7 +66,7 @@ class Listener:
         http: ASGIApp,
         endpoint: Endpoint,
         *,
-        head: HeadLimits,
+        requests: RequestLimits,
         shutdown_timeout_seconds: float,
         certificate: tuple[Path, Path] | None = None,
     ) -> None:
@@ -74,7 +76,7 @@ class Listener:
         config = uvicorn.Config(
             _application(http, endpoint),
             interface="asgi3",
-            http=functools.partial(BoundedHead, head),  # type: ignore[arg-type]
+            http=functools.partial(BoundedHttp, requests),  # type: ignore[arg-type]
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -107,22 +109,27 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
-class HeadLimits:
-    """How long the head of a request may be, and how long it may take."""
+class RequestLimits:
+    """How long the head of a request may be, and how long it may take; how many bytes of a body come, and how many of
+    an answer are taken, in any such time."""
 
     seconds: float = 10.0
-    bytes: int = 64 * 1024
+    head_bytes: int = 64 * 1024
+    progress_bytes: int = 1024
 
 
-class BoundedHead(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, for clients that never come to the end of a request's head: they are cut off, or told
-    that it is too long. uvicorn itself would keep whatever comes."""
+class BoundedHttp(HttpToolsProtocol):
+    """uvicorn's HTTP protocol, for clients that never come to an end. Who sends a head without end is cut off, or told
+    that it is too long; who trickles a body, or does not take the answer, is cut off. uvicorn itself would wait."""
 
-    def __init__(self, limits: HeadLimits, *arguments: Any, **options: Any) -> None:
+    def __init__(self, limits: RequestLimits, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._limits = limits
         self._head_bytes = 0
-        self._deadline: asyncio.TimerHandle | None = None
+        self._body_bytes = 0
+        self._deadline: asyncio.TimerHandle | None = None  # of a head
+        self._pace: asyncio.TimerHandle | None = None  # of a body
+        self._patience: asyncio.TimerHandle | None = None  # with who does not take an answer
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -130,17 +137,21 @@ class BoundedHead(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        self._stop_looking()
+        self._stop_waiting()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         self._head_bytes = self._head_bytes + len(data) if self._deadline is not None else 0
-        if self._head_bytes > self._limits.bytes and not self.transport.is_closing():
+        if self._head_bytes > self._limits.head_bytes and not self.transport.is_closing():
             self.transport.write(_HEAD_TOO_LONG)
             self.transport.close()
 
     def handle_websocket_upgrade(self) -> None:
         super().handle_websocket_upgrade()
+        self._stop_looking()
+        self._stop_waiting()
         self.parser = None  # type: ignore[assignment]  # it holds our methods, and no connection_lost will come here
 
     def on_message_begin(self) -> None:
@@ -150,6 +161,25 @@ class BoundedHead(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._disarm()
         super().on_headers_complete()
+        self._body_bytes = self._limits.progress_bytes  # nobody is late yet
+        self._expect_body()
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._stop_looking()
+        super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stop_waiting()
+        self._expect_reading(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        self._stop_waiting()
+        super().resume_writing()
 
     def _arm(self) -> None:
         if self._deadline is None:
@@ -159,6 +189,39 @@ class BoundedHead(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def _expect_body(self) -> None:
+        """Enough of it came since the last look, unless it is us who do not read."""
+        if self._body_bytes < self._limits.progress_bytes and not self.flow.read_paused:
+            self.transport.abort()
+            return
+        self._body_bytes = 0
+        self._pace = self.loop.call_later(self._limits.seconds, self._expect_body)
+
+    def _stop_looking(self) -> None:
+        if self._pace is not None:
+            self._pace.cancel()
+
+    def _expect_reading(self, unsent: int) -> None:
+        """Enough is taken until the next look, of so much that is unsent."""
+
+        def look() -> None:
+            now = self.transport.get_write_buffer_size()
+            if unsent - now < self._limits.progress_bytes:
+                self._reset()
+            else:
+                self._expect_reading(now)
+
+        self._patience = self.loop.call_later(self._limits.seconds, look)
+
+    def _reset(self) -> None:
+        """Cut it off without leaving what is unsent to the kernel, which would go on offering it."""
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        self.transport.abort()
+
+    def _stop_waiting(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
 
 
 class _Server(uvicorn.Server):

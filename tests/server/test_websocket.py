@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from server import close_codes
 from server.buckets import Allowance
-from server.listener import BoundedHead, HeadLimits
+from server.listener import BoundedHttp, RequestLimits
 from server.websocket import Connection, Handshake, SocketLimits
 from server.websocket.asgi import AsgiConnection, AsgiEndpoint
 from server.websocket.pace import PaceLimits
@@ -78,7 +78,7 @@ class Site:
         config = uvicorn.Config(
             self._app,
             interface="asgi3",
-            http=functools.partial(BoundedHead, HeadLimits(5.0)),  # type: ignore[arg-type]
+            http=functools.partial(BoundedHttp, RequestLimits(5.0)),  # type: ignore[arg-type]
             lifespan="off",
             log_config=None,
             timeout_graceful_shutdown=5,
@@ -164,7 +164,7 @@ async def test_http_and_websocket_share_the_port(serve: Serve) -> None:
 
 async def test_nothing_of_who_has_gone_waits_for_the_collector_of_cycles(serve: Serve) -> None:
     def left() -> list[object]:
-        kinds = (Recorder, PicowsConnection, AsgiConnection, BoundedHead)
+        kinds = (Recorder, PicowsConnection, AsgiConnection, BoundedHttp)
         return [one for one in gc.get_objects() if isinstance(one, kinds)]
 
     with without_collector():
