@@ -7,6 +7,7 @@ that appends, because Postgres lets only one transaction with a NOTIFY commit at
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Collection
 from typing import Final
 
@@ -22,6 +23,8 @@ CHANNEL: Final = "syncline_commits"
 PAUSE_SECONDS: Final = 0.01  # between two NOTIFYs: what is committed meanwhile goes into one
 STATEMENT_SECONDS: Final = 5.0
 _MAX_NAMED: Final = 400  # workspaces in one payload, which Postgres bounds at 8,000 bytes
+
+_ID: Final = re.compile(r"[0-9]{1,18}")
 
 Hear = Callable[[Collection[int] | None], None]
 
@@ -77,5 +80,10 @@ class PostgresWakeups:
     def _heard(self, connection: object, process: int, channel: str, payload: object) -> None:
         assert isinstance(connection, asyncpg.Connection | asyncpg.pool.PoolConnectionProxy)
         if process != connection.get_server_pid():
-            names = str(payload).split(",")
-            self._hear({int(name) for name in names} if all(name.isdigit() for name in names) else None)
+            self._hear(_ids(str(payload)))
+
+
+def _ids(payload: str) -> set[int] | None:
+    """Anybody who may connect to the database may say anything here: what is no list of ids means any workspace."""
+    names = payload.split(",")
+    return {int(name) for name in names} if all(map(_ID.fullmatch, names)) else None

@@ -47,6 +47,17 @@ async def test_the_others_hear_which_workspaces_were_written_to(dsn: str) -> Non
         assert await one.next() == {9}, "a node does not hear itself"
 
 
+async def test_whatever_else_is_said_on_the_channel_means_that_it_may_have_been_any(dsn: str) -> None:
+    async with nodes(dsn, 1) as (one,):
+        somebody = await asyncpg.connect(dsn)
+        for said in ("*", "1,*", "\u00b2", "\uff11", "9" * 5_000, "-1", "1;2", ""):
+            await somebody.execute("SELECT pg_notify('syncline_commits', $1)", said)
+            assert await one.next() is None, said
+        await somebody.execute("SELECT pg_notify('syncline_commits', '7,8')")
+        assert await one.next() == {7, 8}
+        await somebody.close()
+
+
 async def test_too_many_workspaces_to_name_are_all(dsn: str) -> None:
     async with nodes(dsn, 2) as (one, two):
         one.wakeups.tell(range(10_000))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import quote
 from uuid import UUID, uuid4
 
 from crdt.edits import RESTORE, Delete, Edit
@@ -127,7 +128,7 @@ class IssuesWrite:
         """201 with its address; 200 when the same issue began with the same content already."""
         issue_id = call.body.id or uuid4()
         written = await self._write(call, issue_id, call.body.edit())
-        where = {LOCATION.name: f"{call.request.url.path}/{issue_id}"}
+        where = {LOCATION.name: f"{quote(call.request.url.path)}/{issue_id}"}
         return Reply(_told(written), HTTPStatus.CREATED if written.is_new else HTTPStatus.OK, where)
 
     async def patch(self, call: Call[OfIssue, Query, IssuePatch]) -> Reply:
