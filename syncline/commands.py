@@ -232,7 +232,7 @@ async def _find(client: Client, beginning: str) -> Issue:
 
 async def _report(place: Place, client: Client, receipt: Receipt) -> None:
     """Wait for the commit as long as that may take; what is not committed by then is safe here."""
-    seq = await _within(_first(receipt.committed, client), place.wait)
+    seq = await _within(_first(receipt, client), place.wait)
     issue = await client.issues.get(receipt.id)
     if place.as_json:
         _print_json(issue)
@@ -249,9 +249,9 @@ def _where_it_stands(client: Client) -> str:
     return f"; {now.state.value}, {screen.plain(now.reason)}" if now.reason else f"; {now.state.value}"
 
 
-async def _first(committed: Awaitable[int], client: Client) -> int | None:
+async def _first(receipt: Receipt, client: Client) -> int | None:
     """The seq; None as soon as it is clear that it will take long."""
-    answer = asyncio.ensure_future(committed)
+    answer = asyncio.ensure_future(receipt.committed)
     trouble = asyncio.ensure_future(client.status.until(State.OFFLINE, State.NEEDS_AUTH, State.ERROR))
     try:
         await asyncio.wait((answer, trouble), return_when=asyncio.FIRST_COMPLETED)

@@ -68,6 +68,14 @@ def test_an_edit_changes_what_is_given(shell: Shell) -> None:
     assert (edited["labels"], edited["user_id"], edited["deleted_at"] is None) == ([], None, False)
 
 
+def test_who_does_not_wait_for_the_server_is_told_of_no_failure(tmp_path: Path) -> None:
+    options = ["--url", NOWHERE, "--token", TOKEN, "--store", str(tmp_path / "local.db"), "--wait", "0"]
+    command = [sys.executable, "-c", "from server.cli import main; main()", "issues", "create", "Search", *options]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert "kept on this device" in done.stdout
+    assert done.stderr == ""
+
+
 def test_the_description_can_be_edited_in_an_editor(
     shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
