@@ -1,33 +1,57 @@
-"""The job that makes the operations of a client's queue: each an update of its own, with the clock of its author."""
+"""The job that makes the operations of a client's queue: each an update of its own, with the clock of its author, on
+what that author saw.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
-from crdt.edits import Edit, make
+from crdt.based import Clash, Plan, View, others, plan, seen_after, unanswered, view_of
+from crdt.document import Document
+from crdt.edits import MADE, OTHER_BEGINNING, Begin, Delete, Edit, make
+from crdt.issue import IssueContent, read
+from crdt.jobs_history import LoggedDelta, TellSince, Touch
 from crdt.loading import load_whole
 from crdt.resident import Resident
-from crdt.shape import Author
+from crdt.shape import Author, Changes
 from crdt.update import EMPTY_UPDATE, merge
 
 
 @dataclass(frozen=True, slots=True)
+class Based:
+    """An issue as it was seen at `seq`, and the deltas since."""
+
+    seq: int
+    seen: Sequence[bytes]
+    deltas: Sequence[LoggedDelta]
+
+
+@dataclass(frozen=True, slots=True)
 class Dated:
-    """An edit, and when its author made it, by their clock."""
+    """An edit, and when its author made it, by their clock.
+
+    `base`: the seq at which they saw the issue; None: they do not say · `made_in`: the seq that holds it already, 0
+    where that is about to be committed; None: it is to be made.
+    """
 
     edit: Edit
     at: datetime
+    base: int | None = None
+    made_in: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class MadeDated:
-    """One update an edit, EMPTY_UPDATE where nothing changes, and what became of each (see `crdt.edits`)."""
+    """One update for each edit that was to be made, EMPTY_UPDATE where nothing changes, what became of it (see
+    `crdt.edits`), what it met, and whether others have touched the issue since its author saw it."""
 
     updates: Sequence[bytes]
-    outcomes: Sequence[str]
+    outcomes: Sequence[str] = ()
+    clashes: Sequence[Sequence[Clash]] = ()
+    beside_others: Sequence[bool] = ()
 
     @property
     def update(self) -> bytes:
@@ -37,7 +61,8 @@ class MadeDated:
 
 @dataclass(frozen=True, slots=True)
 class MakeDated:
-    """Edit an issue that is all of `seen`, in order; a later edit sees what the earlier ones made.
+    """Edit an issue that is all of `seen`, in order; a later edit sees what the earlier ones made. `bases`: every base
+    that is named · `clocks`: field → the clock of what stands there.
 
     Nobody else may write with `client_id` meanwhile.
     """
@@ -47,10 +72,76 @@ class MakeDated:
     client_id: int
     author: Author
     edits: Sequence[Dated]
+    bases: Sequence[Based] = ()
+    clocks: Mapping[str, datetime] = field(default_factory=dict)
 
     def run(self, resident: Resident) -> MadeDated:
         """The updates; each is causally closed over `seen` and those before it."""
         document, _ = load_whole(merge(self.seen), self.client_id)
-        issue = UUID(self.issue)
-        made = [make(document, issue, replace(self.author, at=each.at), each.edit) for each in self.edits]
-        return MadeDated([update for update, _ in made], [outcome for _, outcome in made])
+        desk = _Desk(self, document, resident)
+        results = [desk.make(at, each) for at, each in enumerate(self.edits) if each.made_in is None]
+        updates, outcomes, clashes, beside = zip(*results, strict=True) if results else ((), (), (), ())
+        return MadeDated(updates, outcomes, clashes, beside)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    """What their author saw, what of it others have written since, and whether others have touched anything."""
+
+    before: IssueContent
+    theirs: Sequence[Touch]
+    is_old: bool
+
+
+class _Desk:
+    """One document, and what its author saw at the bases they name."""
+
+    def __init__(self, job: MakeDated, document: Document, resident: Resident) -> None:
+        self._job = job
+        self._document = document
+        self._sights: dict[int, _Sight] = {}
+        me = job.author.user or "", job.author.device
+        for base in job.bases:
+            since = TellSince(base.seen, base.deltas).run(resident)
+            self._sights[base.seq] = _Sight(since.before, unanswered(since, *me), bool(others(since, *me)))
+        self._settled: set[str] = set()
+
+    def make(self, place: int, each: Dated) -> tuple[bytes, str, Sequence[Clash], bool]:
+        """Update, outcome, clashes, and whether it is beside others."""
+        planned = self._plan(place, each)
+        author = replace(self._job.author, at=each.at)
+        update, outcome = make(self._document, UUID(self._job.issue), author, planned.edit)
+        clashes = planned.clashes
+        if isinstance(each.edit, Begin) and outcome == OTHER_BEGINNING:
+            clashes = [_begun_twice(each.edit, read(self._document))]
+        if outcome == MADE:
+            self._settled |= _fields_of(planned.edit)
+        beside_others = each.base in self._sights and self._sights[each.base].is_old
+        return update, outcome, clashes, beside_others
+
+    def _plan(self, place: int, each: Dated) -> Plan:
+        if each.base is None or not self._document.state_vector():
+            return Plan(each.edit)
+        sight = self._sights[each.base]
+        view = self._view(place, each.base, sight.before)
+        return plan(each.edit, each.at, view, read(self._document), sight.theirs, self._job.clocks, self._settled)
+
+    def _view(self, place: int, base: int, before: IssueContent) -> View:
+        """What their author saw: the base, and what they did themselves since."""
+        view = view_of(before)
+        for earlier in self._job.edits[:place]:
+            if not earlier.made_in or earlier.made_in > base:
+                view = seen_after(view, earlier.edit, earlier.at)
+        return view
+
+
+def _begun_twice(edit: Begin, now: IssueContent) -> Clash:
+    ours = {"title": edit.title, "description": edit.description, "labels": sorted(set(edit.labels))}
+    theirs = {"title": now.title, "description": now.description, "labels": list(now.labels)}
+    return Clash("create_create", None, False, ours, theirs, now.created_by, at=now.created_at)
+
+
+def _fields_of(edit: Edit) -> set[str]:
+    if isinstance(edit, Delete):
+        return {"deleted_at"}
+    return set(edit.fields or ()) if isinstance(edit, Begin | Changes) else set()

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgpack  # type: ignore[import-untyped]
 
-from crdt import changes, decisions, edits, jobs, jobs_history, jobs_import, jobs_outbox, jobs_reverts, reverts
+from crdt import based, changes, decisions, edits, jobs, jobs_history, jobs_import, jobs_outbox, jobs_reverts, reverts
 from crdt.issue import Comment, IssueContent
 from crdt.records import Arrival, FieldWrite, Limits, Mandate, Overwrite
 from crdt.shape import Author, Changes
@@ -71,6 +71,8 @@ _DATACLASSES: Final = (
     jobs_outbox.Dated,
     jobs_outbox.MakeDated,
     jobs_outbox.MadeDated,
+    jobs_outbox.Based,
+    based.Clash,
 )
 _FIELDS: Final[Mapping[type, tuple[str, ...]]] = MappingProxyType(
     {record: tuple(field.name for field in fields(record)) for record in _DATACLASSES}

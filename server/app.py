@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from server import auth, bounds, exposure
 from server.audit import Note
+from server.bases import Bases
 from server.clock import SystemClock
 from server.config import Settings
 from server.decisions import Decisions
@@ -39,7 +40,8 @@ from server.listener import Listener, bind, listen
 from server.metrics import Metrics
 from server.observation import Observation
 from server.opening import Opened, open_store
-from server.outbox import Outbox, OutboxServices
+from server.outbox import Outbox
+from server.outbox_batch import OutboxServices
 from server.permissions import Identity, Role
 from server.records import Records, RecordServices
 from server.referee import Referee
@@ -272,7 +274,18 @@ class Node:
         conflicts = ConflictServices(opened.store.ledger, self._decisions)
         people = (opened.people, opened.logins, opened.visitors, opened.audit_log)
         accounts = Accounts(*people, self._gatehouse.sign_ins, self._clock)
-        outbox = Outbox(OutboxServices(records, opened.sync_queue, opened.store, opened.issues, self._clock))
+        bases = Bases(opened.log, Timeline(opened.log, self._engine))
+        outbox = Outbox(
+            OutboxServices(
+                records,
+                opened.sync_queue,
+                opened.store,
+                opened.issues,
+                self._clock,
+                bases,
+                self._settings.max_clock_lead_seconds,
+            )
+        )
         served = operations_of(ApiServices(opened.issues, records, self._past(), transfer, conflicts, accounts, outbox))
         return [Route(changes.PATH, feed.answer), *routes_of(frame, served)]
 

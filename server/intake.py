@@ -210,6 +210,8 @@ class Intake:
     def _accept(self, batch: Batch, session: Session, accepted: list[bytes]) -> None:
         """One delta for what was accepted from a session."""
         if accepted:
+            if session.conflicts:
+                batch.note(session.conflicts)
             batch.authors.append(session)
             batch.updates.append(accepted[0] if len(accepted) == 1 else merge(accepted))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from server.permissions import Identity
 from server.record_errors import Gone, Unavailable
 from server.room import Room
 from server.session import Outcome, Session
+from storage.conflicts import NewConflict
 from storage.errors import Purged, StoreError
 from storage.store import Workspace
 
@@ -38,11 +40,13 @@ class Pen:
             raise Unavailable("the issue cannot be opened now") from error
         return self._room
 
-    async def write(self, update: bytes) -> Outcome:
-        """Submit, and wait for the commit. Raises `Unavailable` when the room ends first."""
+    async def write(self, update: bytes, conflicts: Sequence[NewConflict] = ()) -> Outcome:
+        """Submit, and wait for the commit; what it conflicts with is recorded with it. Raises `Unavailable` when the
+        room ends first."""
         assert self._room is not None
         if self._session.is_closed:
             raise Unavailable("the issue was closed meanwhile")
+        self._session.conflicts = conflicts
         self._receipt = asyncio.get_running_loop().create_future()
         self._room.submit(self._session, update, self._answered)
         return await self._receipt

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
+from inspect import isawaitable
 from typing import Final, Protocol, TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
@@ -27,6 +28,7 @@ from server.permissions import Identity, may_comment
 from server.record_errors import Exists, Forbidden, Invalid, NotThere, RecordError, Unavailable, Unwritable
 from server.room import Room
 from server.session import Rejected, Stored
+from storage.conflicts import NewConflict
 from storage.engine import Engine, EngineFailed, EngineUnavailable, IssueKey
 from storage.store import Workspace
 
@@ -132,32 +134,40 @@ class Records:
         workspace: Workspace,
         identity: Identity,
         issue_id: UUID,
-        job_of: Callable[[Issue], Job[Result]],
+        job_of: Callable[[Issue], Job[Result] | Awaitable[Job[Result]]],
         *,
         device: str | None = None,
-        write_down: Callable[[Result], Awaitable[None]] | None = None,
+        write_down: Callable[[Result], Awaitable[Sequence[NewConflict]]] | None = None,
     ) -> tuple[Result, int]:
         """Have an engine make an update of an issue, and commit it: what it made, and the seq that holds it.
-        `write_down` is awaited in between, for who may `send` the same bytes again. Raises `RecordError`."""
+        `write_down` is awaited in between, for who may `send` the same bytes again, and says what they conflict with.
+        Raises `RecordError`."""
         async with self._at_desk(workspace, identity, issue_id, device) as desk:
             author = Author(desk.writer.user_id, desk.writer.device_id or "", self._services.clock.now())
             client_id = self._client_id(desk.key, desk.writer.user_id)
             issue = Issue(desk.room.updates(), client_id, author, desk.room.seq, desk.room.heads)
-            made = await self._made(desk.key, job_of(issue))
+            job = job_of(issue)
+            made = await self._made(desk.key, await job if isawaitable(job) else job)
             if made.update == EMPTY_UPDATE:
                 return made, desk.room.seq
             with self._unless_lost(is_written_down=write_down is not None):
-                if write_down is not None:
-                    await write_down(made)
-                return made, await _commit(desk.pen, made.update)
+                conflicts = () if write_down is None else await write_down(made)
+                return made, await _commit(desk.pen, made.update, conflicts)
 
     async def send(
-        self, workspace: Workspace, identity: Identity, issue_id: UUID, update: bytes, *, device: str | None = None
+        self,
+        workspace: Workspace,
+        identity: Identity,
+        issue_id: UUID,
+        update: bytes,
+        *,
+        device: str | None = None,
+        conflicts: Sequence[NewConflict] = (),
     ) -> int:
         """Commit what was made and written down before, and perhaps committed; the seq that holds it. Raises
         `RecordError`."""
         async with self._at_desk(workspace, identity, issue_id, device) as desk:
-            return await _commit(desk.pen, update)
+            return await _commit(desk.pen, update, conflicts)
 
     @asynccontextmanager
     async def _at_desk(
@@ -206,8 +216,8 @@ class Records:
             raise
 
 
-async def _commit(pen: Pen, update: bytes) -> int:
-    outcome = await pen.write(update)
+async def _commit(pen: Pen, update: bytes, conflicts: Sequence[NewConflict]) -> int:
+    outcome = await pen.write(update, conflicts)
     if isinstance(outcome, Stored):
         return outcome.seq
     if isinstance(outcome, Rejected) and outcome.refused.reason == FORBIDDEN:

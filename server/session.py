@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from crdt.errors import Refused
 from server import close_codes
 from server.permissions import Identity, mandate_of, may_comment, may_edit
 from server.websocket.connection import Connection
+from storage.conflicts import NewConflict
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +71,7 @@ class Session:
 
     __slots__ = (
         "behind",
+        "conflicts",
         "connection",
         "dialect",
         "identity",
@@ -97,6 +99,7 @@ class Session:
         self.dialect = dialect
         self.name = name
         self.is_server = is_server
+        self.conflicts: Sequence[NewConflict] = ()  # what its update conflicts with beside what its bytes show
         self._allow(identity)
         self.behind: Behind | None = None
         self.lacks_presence = False

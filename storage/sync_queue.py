@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
+from storage.conflicts import NewConflict
 from storage.database import Database
 from storage.tables import sync_queue
 
@@ -59,6 +60,7 @@ class Begun(NamedTuple):
     issue_id: UUID
     update: bytes
     becomes: Outcome
+    conflicts: Sequence[NewConflict]
 
 
 class Intended(NamedTuple):
@@ -67,6 +69,7 @@ class Intended(NamedTuple):
     id: str
     update: bytes
     becomes: Outcome
+    conflicts: Sequence[NewConflict] = ()
 
 
 class Finished(NamedTuple):
@@ -116,17 +119,18 @@ class SyncQueue:
         async with self._database.session("take over operations", sender.workspace_id) as connection:
             until = now + self._claim
             rows = await connection.fetch(sync_queue.TAKE_OVER, *sender, list(issue_ids), now, until)
-        return [Begun(*row) for row in rows]
+        return [Begun(*row)._replace(conflicts=sync_queue.conflicts_read(row["conflicts"])) for row in rows]
 
     async def intend(self, sender: Sender, made: Sequence[Intended]) -> bool:
         """Write updates down. False: somebody else has done so for some of them, and none may be committed."""
-        columns = [list(column) for column in zip(*made, strict=True)]
+        columns = [[each.id for each in made], [each.update for each in made], [each.becomes for each in made]]
+        told = [sync_queue.conflicts_written(each.conflicts) for each in made]
         try:
             async with (
                 self._database.session("write operations down", sender.workspace_id) as connection,
                 connection.transaction(),
             ):
-                rows = await connection.fetch(sync_queue.INTEND, *sender, *columns)
+                rows = await connection.fetch(sync_queue.INTEND, *sender, *columns, told)
                 if len(rows) < len(made):
                     raise _Taken
         except _Taken:

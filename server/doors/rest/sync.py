@@ -8,7 +8,8 @@ from typing import Final
 from server.doors.rest.operations import Answer, Call, Operation, Query, Reply, Served
 from server.doors.rest.paths import InWorkspace
 from server.doors.rest.sync_models import Malformed, SyncRequest, SyncResponse, SyncResult, id_of, wanted
-from server.outbox import Outbox, Result, Wanted
+from server.outbox import Outbox
+from server.outbox_batch import Result, Wanted
 from server.permissions import may_comment
 
 SYNC: Final = Operation(

@@ -15,10 +15,11 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from crdt.edits import Begin, Delete, Edit
 from crdt.issue import MAX_DESCRIPTION_CHARS
 from crdt.shape import Changes
+from server.bases import Base
 from server.doors.rest.headers import DEVICE
-from server.doors.rest.models import Issue, IssueCreate, IssuePatch
+from server.doors.rest.models import Issue, IssueCreate, IssuePatch, Seq
 from server.doors.rest.operations import Nothing
-from server.outbox import Result, Status, Wanted
+from server.outbox_batch import Result, Status, Wanted
 from storage.sync_queue import Outcome, QueuedOperation
 
 MAX_OPERATIONS: Final = 1_000
@@ -50,6 +51,8 @@ class SyncOperation(BaseModel):
     data: dict[str, Any] | None = None
     device_id: Device | None = None
     created_at: AwareDatetime
+    base_version: Seq | None = None
+    base_seq: Seq | None = None
 
 
 class SyncRequest(Nothing):
@@ -169,7 +172,15 @@ def wanted(sent: object, device: str) -> Wanted:
         raise Malformed("data", str(error)) from None
     issue = operation.record_id
     queued = QueuedOperation(str(operation.id), operation.table_name, str(issue), issue, operation.operation)
-    return Wanted(queued, edit, operation.created_at)
+    return Wanted(queued, edit, operation.created_at, _base(operation))
+
+
+def _base(operation: SyncOperation) -> Base | None:
+    if operation.base_version is not None and operation.base_seq is not None:
+        raise Malformed("base_seq", "name the version or the seq, not both")
+    if operation.operation == "insert" or (operation.base_version is None and operation.base_seq is None):
+        return None
+    return Base(operation.base_version, operation.base_seq)
 
 
 def _edit(operation: SyncOperation) -> Edit:

@@ -17,6 +17,7 @@ from crdt.document import Document
 from crdt.issue import IssueContent, read
 from crdt.update import merge
 from server.audit import Audit, AuditLimits
+from server.bases import Bases
 from server.doors.http import http_app
 from server.doors.rest.accounts import Accounts
 from server.doors.rest.api import ApiServices, operations_of
@@ -24,7 +25,8 @@ from server.doors.rest.frame import Frame
 from server.doors.rest.past import Past
 from server.doors.rest.routes import routes_of
 from server.metrics import Metrics
-from server.outbox import Outbox, OutboxLimits, OutboxServices
+from server.outbox import Outbox
+from server.outbox_batch import OutboxLimits, OutboxServices
 from server.records import Records, RecordServices
 from storage.activity import Activity
 from storage.audit_log import AuditLog
@@ -141,7 +143,8 @@ async def api(store: PostgresStore, dsn: str) -> AsyncIterator[Api]:
         )
         reader, clock = IssueReader(database), VirtualClock()
         outbox = Outbox(
-            OutboxServices(records, SyncQueue(database), store, reader, clock), OutboxLimits(rows_seconds=0.1)
+            OutboxServices(records, SyncQueue(database), store, reader, clock, Bases(log, timeline)),
+            OutboxLimits(rows_seconds=0.1),
         )
         services = ApiServices(reader, records, past, NO_TRANSFER, NO_CONFLICTS, accounts, outbox, min_seq_seconds=0.1)
         served = operations_of(services)

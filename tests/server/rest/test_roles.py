@@ -10,6 +10,7 @@ import pytest
 from starlette.applications import Starlette
 
 from server.auth import Credentials
+from server.bases import Bases
 from server.decisions import Decisions
 from server.doors.http import http_app
 from server.doors.rest.accounts import Accounts
@@ -22,7 +23,8 @@ from server.doors.rest.routes import routes_of
 from server.doors.rest.transfer import TransferServices
 from server.imports import ImportServices
 from server.metrics import Metrics
-from server.outbox import Outbox, OutboxLimits, OutboxServices
+from server.outbox import Outbox
+from server.outbox_batch import OutboxLimits, OutboxServices
 from server.permissions import Identity, Role, at_least
 from server.records import Records, RecordServices
 from server.sign_ins import SignIns
@@ -125,7 +127,10 @@ async def node(api: Api, dsn: str) -> Node:
     conflicts = ConflictServices(store.ledger, Decisions(store.ledger, records, clock))
     people, logins = People(database), Logins(database)
     accounts = Accounts(people, logins, Visitors(database), AuditLog(database), cast(SignIns, None), clock)
-    outbox = Outbox(OutboxServices(records, SyncQueue(database), store, reader, clock), OutboxLimits(rows_seconds=0.1))
+    outbox = Outbox(
+        OutboxServices(records, SyncQueue(database), store, reader, clock, Bases(LogReader(database), timeline)),
+        OutboxLimits(rows_seconds=0.1),
+    )
     services = ApiServices(reader, records, past, transfer, conflicts, accounts, outbox, min_seq_seconds=0.1)
     served = operations_of(services)
     app = http_app(Metrics(), ready, routes_of(Frame(store, verify), served))
