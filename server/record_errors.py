@@ -6,7 +6,11 @@ class RecordError(Exception):
 
 
 class NotThere(RecordError):
-    """No such issue, or no such comment on it."""
+    """No such issue."""
+
+
+class NoComment(NotThere):
+    """The issue is there, the comment is not."""
 
 
 class Gone(RecordError):

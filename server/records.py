@@ -14,7 +14,7 @@ from uuid import UUID
 from weakref import WeakValueDictionary
 
 from crdt import edits
-from crdt.edits import Begin, Edit
+from crdt.edits import AddComment, Begin, Edit
 from crdt.errors import CLIENT_ID, FORBIDDEN, Refused
 from crdt.jobs import Job, MakeEdits
 from crdt.records import FieldWrite
@@ -25,7 +25,7 @@ from server.clock import Clock
 from server.hub import Hub
 from server.pen import Pen
 from server.permissions import Identity, may_comment
-from server.record_errors import Exists, Forbidden, Invalid, NotThere, RecordError, Unavailable, Unwritable
+from server.record_errors import Exists, Forbidden, Invalid, NoComment, NotThere, RecordError, Unavailable, Unwritable
 from server.room import Room
 from server.session import Rejected, Stored
 from storage.conflicts import NewConflict
@@ -34,7 +34,7 @@ from storage.store import Workspace
 
 _FAILURES: Final = {
     edits.NOT_THERE: NotThere("no such issue"),
-    edits.NO_COMMENT: NotThere("no such comment"),
+    edits.NO_COMMENT: NoComment("no such comment"),
     edits.OTHER_BEGINNING: Exists("the issue exists and began otherwise"),
     edits.OTHER_COMMENT: Exists("the comment exists"),
     edits.NOT_PLAIN: Unwritable("an embedded object stands where text should be written"),
@@ -43,7 +43,8 @@ _FAILURES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The edit is committed; `seq`: the newest seq of the issue that it takes to see it · `is_new`: it began here."""
+    """The edit is committed; `seq`: the newest seq of the issue that it takes to see it · `is_new`: the issue or the
+    comment began here."""
 
     issue_id: UUID
     seq: int
@@ -239,4 +240,4 @@ def _result(issue_id: UUID, seq: int, edit: Edit, told: str) -> Written | Record
     if told in _FAILURES:
         failure = _FAILURES[told]
         return type(failure)(*failure.args)
-    return Written(issue_id, seq, isinstance(edit, Begin) and told == edits.MADE)
+    return Written(issue_id, seq, isinstance(edit, Begin | AddComment) and told == edits.MADE)

@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from datetime import datetime
+from typing import Final, TypeAlias
 from uuid import UUID
 
+from crdt.issue import Comment
 from storage.database import Database
 from storage.errors import Purged
 from storage.isolation import Connection
 from storage.store import ProjectedIssue
-from storage.tables import issue_words, issues, tombstones, workspaces
+from storage.tables import issue_labels, issue_words, issues, tombstones, workspaces
 from storage.tables.issue_queries import MANY, IssueQuery, KeysetValue, count_found, statement
 
 _LIST_SECONDS: Final = 5.0  # a search for what nearly everything holds, in a big workspace, is given up
 _TRIGRAM_CHARS: Final = 3
 _LOOK_SECONDS: Final = 0.02
 _MAX_LOOK_SECONDS: Final = 0.25
+
+ThreadPlace: TypeAlias = tuple[datetime | None, str]  # `created_at` and id of a comment
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,26 @@ class IssueReader:
         if len(rows) == len(page):
             return IssuePage(page, None)
         return IssuePage(page, [rows[len(page) - 1][f"key_{at}"] for at in range(len(query.order))])
+
+    async def thread(
+        self, workspace_id: int, issue_id: UUID, *, is_deleted: bool, after: ThreadPlace | None, limit: int
+    ) -> Sequence[Comment] | None:
+        """Comments of an issue, the oldest first; None when there is no such issue. Raises `Purged`."""
+        moment, comment_id = after or (None, None)
+        async with self._database.session("read comments", workspace_id) as connection:
+            arguments = (workspace_id, issue_id, is_deleted, comment_id, moment, limit)
+            rows = await connection.fetch(issues.SELECT_THREAD, *arguments)
+            if not rows and not await connection.fetchval(issues.EXISTS, workspace_id, issue_id):
+                if await tombstones.purged_among(connection, [workspace_id], [issue_id]):
+                    raise Purged(f"issue {issue_id} was purged")
+                return None
+        return [Comment(**row) for row in rows]
+
+    async def label_counts(self, workspace_id: int, *, after: str, limit: int) -> list[tuple[str, int]]:
+        """Labels of issues that are not deleted, by name, behind `after`, with how many issues have each."""
+        async with self._database.session("count labels", workspace_id) as connection:
+            rows = await connection.fetch(issue_labels.COUNTS, workspace_id, after, limit, timeout=_LIST_SECONDS)
+        return [(row["label"], row["issues"]) for row in rows]
 
     async def wait_for(self, workspace_id: int, seq: int, seconds: float, *, with_words: bool = False) -> bool:
         """Wait until the projection has reached `seq`, and what texts are found by too `with_words`; at most `seconds`.

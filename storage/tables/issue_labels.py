@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+# Of issues that are not deleted; the index has them in this order.
+COUNTS: Final = """
+SELECT label, count(*) AS issues FROM issue_labels WHERE workspace_id = $1 AND NOT is_deleted AND label > $2
+GROUP BY label ORDER BY label LIMIT $3"""
+
 DELETE: Final = """
 DELETE FROM issue_labels AS l USING issues AS i
 WHERE l.workspace_id = $1 AND l.issue_id = ANY ($2::uuid[]) AND i.workspace_id = l.workspace_id AND i.id = l.issue_id

@@ -63,6 +63,17 @@ SELECT issue_id, id, author, created_at, edited_at, deleted_at, body FROM commen
 WHERE workspace_id = $1 AND issue_id = ANY ($2::uuid[]) ORDER BY created_at NULLS LAST, id COLLATE "C\""""
 
 
+# A page of one issue's comments, deleted or not ($3), behind the one of $5 (its `created_at`, perhaps NULL) and $4.
+SELECT_THREAD: Final = """
+SELECT id, author, created_at, edited_at, deleted_at, body FROM comments
+WHERE workspace_id = $1 AND issue_id = $2 AND (deleted_at IS NOT NULL) = $3 AND (
+    $4::text IS NULL OR (created_at, id) > ($5::timestamptz, $4)
+    OR created_at IS NULL AND ($5::timestamptz IS NOT NULL OR id > $4))
+ORDER BY created_at, id LIMIT $6"""
+
+EXISTS: Final = "SELECT EXISTS (SELECT FROM issues WHERE workspace_id = $1 AND id = $2)"
+
+
 def newer(rows: Iterable[ProjectedIssue], seqs: Mapping[UUID, int]) -> list[ProjectedIssue]:
     """Those at least as new as what is stored. One turn owns the workspace, so nobody else writes in between."""
     return [row for row in rows if row.seq >= seqs.get(row.issue_id, 0)]

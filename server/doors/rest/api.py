@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from server.doors.rest.accounts import Accounts
 from server.doors.rest.activity import ActivityFeed
+from server.doors.rest.comments import Comments
 from server.doors.rest.conflicts import Conflicts, ConflictServices
 from server.doors.rest.history import IssueHistory
 from server.doors.rest.issues_read import MIN_SEQ_SECONDS, IssuesRead
 from server.doors.rest.issues_write import IssuesWrite
+from server.doors.rest.labels import Labels
 from server.doors.rest.operations import Served
 from server.doors.rest.past import Past
 from server.doors.rest.reference import Reference
@@ -39,6 +41,8 @@ def operations_of(services: ApiServices) -> list[Served]:
     served = [
         *IssuesRead(services.issues, services.past, services.min_seq_seconds).operations(),
         *IssuesWrite(services.records).operations(),
+        *Comments(services.issues, services.records, services.min_seq_seconds).operations(),
+        *Labels(services.issues, services.records, services.min_seq_seconds).operations(),
         *IssueHistory(services.past, services.records).operations(),
         *ActivityFeed(services.past).operations(),
         *Transfer(services.transfer).operations(),

@@ -9,9 +9,11 @@ from typing import Final, TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
+from server.doors.rest import cursors
 from server.doors.rest.headers import Header
 from server.doors.rest.paths import Place
 from server.doors.rest.problems import INVALID, TOO_LARGE, FieldError, Problem
+from storage.tables.issue_queries import KeysetValue
 
 Model = TypeVar("Model", bound=BaseModel)
 PLACE = TypeVar("PLACE", bound=Place)
@@ -40,6 +42,16 @@ def read_query(model: type[Model], request: Request) -> Model:
         return model.model_validate(dict(given))
     except ValidationError as error:
         raise invalid(error) from None
+
+
+def read_cursor(cursor: str | None, of: str, types: Sequence[str]) -> list[KeysetValue] | None:
+    """Where the page before ended, None on the first; `types`: see `cursors.read`."""
+    if cursor is None:
+        return None
+    try:
+        return cursors.read(cursor, of, types)
+    except ValueError as error:
+        raise Problem(INVALID, errors=[FieldError("cursor", str(error))]) from None
 
 
 async def read_body(model: type[Model], request: Request, max_bytes: int) -> Model:

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
 
 from server.doors.rest import cursors
+from server.doors.rest.arguments import read_cursor
 from server.doors.rest.headers import ETAG, IF_NONE_MATCH
 from server.doors.rest.models import Issue, IssuePage, ListParameters, ReadParameters
 from server.doors.rest.operations import Answer, Call, Nothing, Operation, Reply, Served
 from server.doors.rest.past import Moment, Past
 from server.doors.rest.paths import InWorkspace, OfIssue
 from server.doors.rest.problems import (
-    INVALID,
     NOT_PROJECTED,
     SOON,
     TRIMMED,
     UNKNOWN_ISSUE,
     UNREADABLE,
-    FieldError,
     Problem,
 )
 from server.permissions import may_read
 from storage.issue_reader import IssueReader
 from storage.store import ProjectedIssue, Workspace
-from storage.tables.issue_queries import KeysetValue
 
 ISSUES: Final = "/v1/workspaces/{workspace}/issues"
 ISSUE: Final = ISSUES + "/{issue}"
@@ -88,7 +85,7 @@ class IssuesRead:
         """A page, and the cursor of the next one."""
         asked = call.query
         of = f"{call.workspace.id} {asked.list_name()}"
-        query = asked.query(_after(asked, of))
+        query = asked.query(read_cursor(asked.cursor, of, [key.column.type for key in asked.query().order]))
         await self._reach(call.workspace, asked.min_seq, with_words=asked.q is not None)
         page = await self._reader.page(call.workspace.id, query)
         following = None if page.following is None else cursors.written(of, page.following)
@@ -112,18 +109,15 @@ class IssuesRead:
         return row
 
     async def _reach(self, workspace: Workspace, seq: int, *, with_words: bool = False) -> None:
-        seconds = self._min_seq_seconds
-        if seq and not await self._reader.wait_for(workspace.id, seq, seconds, with_words=with_words):
-            raise Problem(NOT_PROJECTED, f"seq {seq} cannot be read yet", headers=SOON)
+        await reach(self._reader, workspace, seq, self._min_seq_seconds, with_words=with_words)
 
 
-def _after(asked: ListParameters, of: str) -> Sequence[KeysetValue] | None:
-    if asked.cursor is None:
-        return None
-    try:
-        return cursors.read(asked.cursor, of, [key.column.type for key in asked.query().order])
-    except ValueError as error:
-        raise Problem(INVALID, errors=[FieldError("cursor", str(error))]) from None
+async def reach(
+    reader: IssueReader, workspace: Workspace, seq: int, seconds: float, *, with_words: bool = False
+) -> None:
+    """Wait for the rows. Raises `Problem` when they are not there in time."""
+    if seq and not await reader.wait_for(workspace.id, seq, seconds, with_words=with_words):
+        raise Problem(NOT_PROJECTED, f"seq {seq} cannot be read yet", headers=SOON)
 
 
 def _names(if_none_match: str, etag: str) -> bool:

@@ -24,18 +24,30 @@ from server.doors.rest.problems import (
     PURGED,
     SOON,
     UNAVAILABLE,
+    UNKNOWN_COMMENT,
     UNKNOWN_ISSUE,
     UNWRITABLE,
     Problem,
     ProblemType,
 )
 from server.permissions import may_edit
-from server.record_errors import Exists, Forbidden, Gone, Invalid, NotThere, RecordError, Unavailable, Unwritable
+from server.record_errors import (
+    Exists,
+    Forbidden,
+    Gone,
+    Invalid,
+    NoComment,
+    NotThere,
+    RecordError,
+    Unavailable,
+    Unwritable,
+)
 from server.records import Records
 from server.records import Written as Committed
 
 _PROBLEMS: Final[Mapping[type[RecordError], ProblemType]] = {
     NotThere: UNKNOWN_ISSUE,
+    NoComment: UNKNOWN_COMMENT,
     Gone: PURGED,
     Exists: EXISTS,
     Forbidden: FORBIDDEN,

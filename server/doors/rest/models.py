@@ -86,10 +86,15 @@ Labels = Annotated[tuple[Short, ...], Field(max_length=MAX_LABELS)]
 Seq = Annotated[int, Field(ge=0, le=MAX_SAFE_INTEGER)]
 
 
-class ReadParameters(Query):
-    """The query of every read of issues."""
+class RowsQuery(Query):
+    """The query of every read of rows."""
 
     min_seq: Seq = Field(0, description="Wait until the rows are this far: the `seq` of what you wrote.")
+
+
+class ReadParameters(RowsQuery):
+    """The query of every read of issues."""
+
     fields: Annotated[str, Field(pattern=f"^({_FIELD})(,({_FIELD}))*$", max_length=500)] | None = Field(
         None, description="Only these fields, with commas between them."
     )

@@ -12,10 +12,12 @@ from server.doors.rest.problems import UNKNOWN_ISSUE, UNKNOWN_WORKSPACE, Problem
 
 
 class Place(BaseModel):
-    """A path without names. `UNKNOWN`: parameter → the problem where it is not even of the right form."""
+    """A path without names. `UNKNOWN`: parameter → the problem where it is not even of the right form.
+    `HOLDS_SLASHES`: parameters at the end of a path that go on behind a slash."""
 
     model_config = ConfigDict(frozen=True)
     UNKNOWN: ClassVar[Mapping[str, ProblemType]] = {}
+    HOLDS_SLASHES: ClassVar[frozenset[str]] = frozenset()
 
 
 class InWorkspace(Place):

@@ -123,6 +123,13 @@ UNKNOWN_ISSUE: Final = ProblemType(
     "Nobody has written this issue, or its id is not a UUID. Deleted issues are there still.",
     "Check the id. What was just written may not be projected yet: name its `min_seq`.",
 )
+UNKNOWN_COMMENT: Final = ProblemType(
+    "unknown-comment",
+    HTTPStatus.NOT_FOUND,
+    "No such comment",
+    "The issue is there and has no comment of this id. Deleted comments are there still.",
+    "List the comments of the issue.",
+)
 UNKNOWN_IMPORT: Final = ProblemType(
     "unknown-import",
     HTTPStatus.NOT_FOUND,

@@ -15,8 +15,15 @@ def routes_of(frame: Frame, served: Iterable[Served]) -> list[Route]:
     one."""
     paths: dict[str, dict[str, Served]] = {}
     for one in served:
-        methods = paths.setdefault(one.operation.path, {})
+        methods = paths.setdefault(_route_path(one), {})
         if one.operation.method in methods:
             raise ValueError(f"{one.operation.method} {one.operation.path} is there twice")
         methods[one.operation.method] = one
     return [Route(path, frame.around(methods), methods=list(methods)) for path, methods in paths.items()]
+
+
+def _route_path(one: Served) -> str:
+    path = one.operation.path
+    for name in one.operation.place.HOLDS_SLASHES:
+        path = path.replace(f"{{{name}}}", f"{{{name}:path}}")
+    return path

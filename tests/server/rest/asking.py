@@ -23,13 +23,13 @@ NO_ACCOUNTS = Accounts(*[cast(Any, None)] * 6)  # for what asks nothing of peopl
 
 
 async def verify(credentials: Credentials, workspace: str | None) -> Identity:
-    """`main`, `other` and `ghosts` are tokens of a member of these workspaces, `viewer` of one who reads `main`,
-    `admin` of one who may do anything there."""
+    """`main`, `other` and `ghosts` are tokens of a member of these workspaces, `viewer` and `commenter` of one who
+    reads or comments in `main`, `admin` of one who may do anything there."""
     token = credentials.token
     if token == "admin":
         return for_workspace(Identity("root", "main", Role.ADMIN), workspace)
-    if token == "viewer":
-        return for_workspace(Identity("eve", "main", Role.VIEWER), workspace)
+    if token in ("viewer", "commenter"):
+        return for_workspace(Identity("eve", "main", Role(token)), workspace)
     if token == "away":
         raise IdentityUnavailable("nobody knows")
     if token not in ("main", "other", "ghosts"):

@@ -53,6 +53,13 @@ LEAST: Final[dict[str, Role | None]] = {
     "patchIssue": Role.AGENT,
     "deleteIssue": Role.AGENT,
     "restoreIssue": Role.AGENT,
+    "listComments": Role.VIEWER,
+    "addComment": Role.COMMENTER,
+    "editComment": Role.COMMENTER,
+    "deleteComment": Role.COMMENTER,
+    "listLabels": Role.VIEWER,
+    "putLabel": Role.AGENT,
+    "removeLabel": Role.AGENT,
     "readHistory": Role.VIEWER,
     "diffIssue": Role.VIEWER,
     "blameText": Role.VIEWER,
@@ -89,7 +96,11 @@ LEAST: Final[dict[str, Role | None]] = {
 ISSUE: Final = UUID(int=1)
 # Answered to who may: done, or what is wrong with what this test asks for.
 HEARD: Final = (200, 201, 404, 422)
-BODIES: Final = {"createIssue": b'{"title": "new"}', "patchIssue": b'{"title": "changed"}'}
+BODIES: Final = {
+    "createIssue": b'{"title": "new"}',
+    "patchIssue": b'{"title": "changed"}',
+    "addComment": b'{"body": "yes"}',
+}
 
 
 @dataclass(frozen=True, slots=True)
