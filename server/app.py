@@ -43,6 +43,7 @@ from server.opening import Opened, open_store
 from server.outbox import Outbox
 from server.outbox_batch import OutboxServices
 from server.permissions import Identity, Role
+from server.rates import Rates
 from server.records import Records, RecordServices
 from server.referee import Referee
 from server.relay import LogRelay
@@ -118,8 +119,9 @@ class Node:
         self._keys = keys
         self._clock = SystemClock()
         self._metrics = Metrics()
-        self._gatehouse = Gatehouse(settings, opened, keys, self._clock, self._metrics.lost_audits.inc)
         self._observe = Observation(self._metrics)
+        self._rates = Rates(bounds.of_rates(settings), self._clock, self._observe.over_rate)
+        self._gatehouse = Gatehouse(settings, opened, keys, self._clock, self._rates, self._metrics.lost_audits.inc)
         self._is_stopping = False
         self._engine = EnginePool(
             bounds.of_engine(settings), on_job=self._observe.job, on_restart=self._observe.engine_restart
@@ -264,9 +266,12 @@ class Node:
 
     def _routes(self) -> list[Route]:
         following = self._gatehouse.verify_requests(have_synced=True)
-        feed = Changes(ChangesServices(self._opened.store, self._feeds, following), ChangesLimits())
+        feed = Changes(ChangesServices(self._opened.store, self._feeds, following, self._rates), ChangesLimits())
         frame = Frame(
-            self._opened.store, self._gatehouse.verify_requests(have_synced=False), self._gatehouse.audit.note
+            self._opened.store,
+            self._gatehouse.verify_requests(have_synced=False),
+            self._gatehouse.audit.note,
+            self._rates,
         )
         opened, records = self._opened, self._records
         imports = ImportServices(records, opened.imports, opened.issues, opened.store, self._clock)

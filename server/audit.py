@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 
 import structlog
 
+from server.addresses import host_of
 from server.auth import Credentials
 from server.buckets import Allowance, Bucket
 from server.clock import Clock
@@ -77,11 +78,6 @@ Noting: TypeAlias = Callable[[Note], None]
 
 def unheard(_note: Note) -> None:
     """For who keeps no account."""
-
-
-def host_of(address: str) -> str:
-    """`host:port` without the port: the next connection has another."""
-    return address.rpartition(":")[0] or address
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Final
 from crdt.awareness import AwarenessLimits
 from crdt.native import SUBPROTOCOL
 from crdt.records import Limits
+from server.addresses import proxies
 from server.audit import AuditLimits
 from server.buckets import Allowance
 from server.config import Settings
@@ -21,6 +22,7 @@ from server.feed_readers import PageLimits
 from server.guestbook import GuestbookLimits
 from server.limits import HubLimits, RelayLimits, RoomLimits
 from server.listener import RequestLimits
+from server.rates import RateLimits
 from server.sign_ins import SignInLimits
 from server.websocket import SocketLimits
 from server.websocket.pace import PaceLimits
@@ -46,6 +48,19 @@ def of_audit(settings: Settings) -> AuditLimits:
     return AuditLimits(days=settings.audit_days)
 
 
+def of_rates(settings: Settings) -> RateLimits:
+    """Requests, by who makes them."""
+    return RateLimits(
+        user=_allowance(settings.max_user_requests),
+        workspace=_allowance(settings.max_workspace_requests),
+        address=_allowance(settings.max_address_requests),
+    )
+
+
+def _allowance(rate: float) -> Allowance:
+    return Allowance(rate, rate * BURST_SECONDS)
+
+
 def of_requests(settings: Settings) -> RequestLimits:
     """An HTTP connection."""
     return RequestLimits(settings.handshake_timeout_seconds, settings.max_head_bytes, settings.min_progress_bytes)
@@ -63,9 +78,10 @@ def of_sockets(settings: Settings) -> SocketLimits:
         pong_timeout_seconds=settings.pong_timeout_seconds,
         close_timeout_seconds=settings.close_timeout_seconds,
         pace=PaceLimits(
-            Allowance(settings.max_message_rate, settings.max_message_rate * BURST_SECONDS),
-            Allowance(settings.max_receive_rate, settings.max_receive_rate * BURST_SECONDS),
+            _allowance(settings.max_message_rate),
+            _allowance(settings.max_receive_rate),
         ),
+        trusted_proxies=proxies(settings.trusted_proxy),
     )
 
 

@@ -103,6 +103,14 @@ class Settings(BaseModel):
     )
     max_connections: int = _setting(10_000, "open WebSockets; more are answered 503", ge=1)
     max_message_bytes: ByteSize = _setting(17 * MIB, "one WebSocket message; bigger ones close 1009", ge=KIB)
+    trusted_proxy: Names = _setting(
+        (), "addresses or networks of proxies whose X-Forwarded-For is believed, as 10.0.0.0/24"
+    )
+    max_user_requests: float = _setting(
+        1_000.0, "HTTP requests a second of one user, tenfold at once; more are answered 429; 0 for any", ge=0
+    )
+    max_workspace_requests: float = _setting(5_000.0, "of one workspace, likewise", ge=0)
+    max_address_requests: float = _setting(2_000.0, "from one address but this machine's, likewise", ge=0)
     max_message_rate: float = _setting(
         5_000.0, "messages a second from one WebSocket, tenfold at once; more are read later; 0 for any", ge=0
     )

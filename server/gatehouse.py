@@ -16,6 +16,7 @@ from server.config import Settings
 from server.doorman import Doorman, DoormanServices, Remembered
 from server.guestbook import Guestbook, GuestbookServices
 from server.opening import Opened
+from server.rates import Rates
 from server.sign_ins import SignIns, SignInServices
 from server.visits import Visits
 
@@ -26,7 +27,15 @@ class Gatehouse:
     """`visits`: for doors with sockets · `guestbook`: whose `run` must be running · `sign_ins`: tokens for tokens ·
     `audit`: the account of it, whose `run` must be running too."""
 
-    def __init__(self, settings: Settings, opened: Opened, keys: Keys, clock: Clock, lost: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        opened: Opened,
+        keys: Keys,
+        clock: Clock,
+        rates: Rates,
+        lost: Callable[[], None],
+    ) -> None:
         self._clock = clock
         self.audit = Audit(opened.audit_log, opened.store, clock, bounds.of_audit(settings), lost)
         self._doorman = Doorman(
@@ -35,7 +44,7 @@ class Gatehouse:
             settings.oidc_default_role,
             self.audit.note,
         )
-        self.visits = Visits(self._doorman.verify, clock, self.audit.note)
+        self.visits = Visits(self._doorman.verify, clock, self.audit.note, rates.after_failure)
         self.guestbook = Guestbook(
             GuestbookServices(self.visits, self._doorman, opened.store, opened.people, opened.visitors, clock),
             bounds.of_guestbook(settings),

@@ -8,7 +8,7 @@ import functools
 import math
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from server.addresses import Network, peer_of
 from server.websocket.asgi import AsgiEndpoint
 from server.websocket.picows import PicowsEndpoint
 
@@ -240,9 +241,20 @@ class _Server(uvicorn.Server):
 
 def _application(http: ASGIApp, endpoint: Endpoint) -> ASGIApp:
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["client"] = _client(scope, endpoint.limits.trusted_proxies)
         if scope["type"] == "websocket" and isinstance(endpoint, AsgiEndpoint):
             await endpoint(scope, receive, send)
         else:
             await http(scope, receive, send)
 
     return application
+
+
+def _client(scope: Scope, trusted: Sequence[Network]) -> tuple[str, int] | None:
+    """Host and port of who asks, behind trusted proxies."""
+    client: tuple[str, int] | None = scope.get("client")
+    if client is None or not trusted:
+        return client
+    forwarded = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for").decode("latin-1")
+    host, _, port = peer_of(f"{client[0]}:{client[1]}", forwarded, trusted).rpartition(":")
+    return host, int(port)

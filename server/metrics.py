@@ -65,6 +65,7 @@ class Metrics:
         self.queue_bytes = self._gauge("queue_bytes", "Bytes of deltas waiting for their commit.")
         self.refusals = self._counter("refusals", "Input refused, by reason.", "reason")
         self.slowed = self._counter("slowed", "Times a socket was not read from, because its peer sends too fast.")
+        self.over_rates = self._counter("over_rates", "Requests above a rate, by the limit they were over.", "limit")
         self.lost_audits = self._counter("lost_audits", "Notes for the audit log that found no room in its queue.")
         self.gaps = self._counter("gaps", "Updates whose causes were missing.")
         self.asks = self._counter("asks", "SyncStep1 sent to a peer because of a gap.")

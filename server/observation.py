@@ -54,6 +54,10 @@ class Observation:
         """The purger deleted an issue for good."""
         self._metrics.purges.inc()
 
+    def over_rate(self, limit: str) -> None:
+        """A request came too early, or a refused token waits for its answer."""
+        self._metrics.over_rates.labels(limit).inc()
+
     def settled_conflict(self, conflict: Conflict) -> None:
         """A conflict was settled here."""
         self._metrics.settled_conflicts.labels("system" if conflict.resolved_by == SYSTEM else "person").inc()

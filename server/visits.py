@@ -6,14 +6,15 @@ A visit is asked about again when its user's standing changes: then it goes on w
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeAlias
 from uuid import UUID, uuid4
 
 import structlog
 
+from server.addresses import host_of
 from server.audit import Note, Noting, unheard
 from server.auth import Credentials, IdentityUnavailable, NotAllowed, TokenRefused, Verify
 from server.clock import Clock
@@ -22,6 +23,12 @@ from server.permissions import Identity
 log = structlog.get_logger()
 
 _MAX_SEEN: Final = 10_000  # between two turns of who writes them down; more are forgotten
+
+
+AfterFailure: TypeAlias = Callable[[str], Awaitable[None]]  # the host
+
+
+async def _at_once(_host: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +101,14 @@ class News:
 
 
 class Visits:
-    """The visits of a node, and news of them for whoever writes them down. `note` hears of each that begins."""
+    """The visits of a node, and news of them for whoever writes them down. `note` hears of each that begins;
+    `after_failure` takes as long as who came with a bad token waits for the answer."""
 
-    def __init__(self, verify: Verify, clock: Clock, note: Noting = unheard) -> None:
+    def __init__(
+        self, verify: Verify, clock: Clock, note: Noting = unheard, after_failure: AfterFailure = _at_once
+    ) -> None:
         self._verify = verify
+        self._after_failure = after_failure
         self._note = note
         self._clock = clock
         self._of_user: dict[str, dict[Visit, None]] = {}
@@ -111,7 +122,11 @@ class Visits:
     ) -> Visit:
         """Begin a visit, or go on with the one `before`, if the token is of the same user. Raises what `Verify`
         raises."""
-        turn, identity = self._turns, await self._verify(credentials, workspace)
+        try:
+            turn, identity = self._turns, await self._verify(credentials, workspace)
+        except TokenRefused:
+            await self._after_failure(host_of(credentials.address))
+            raise
         while turn != self._turns:  # what changed meanwhile may concern them, and nobody would ask again
             turn, identity = self._turns, await self._verify(credentials, workspace)
         if before is not None and before.identity.user_id == identity.user_id:

@@ -24,6 +24,7 @@ from server.doors.rest.problems import PROBLEM_TYPE
 from server.feed import Feed
 from server.feed_pages import LogPage, OutOfReach
 from server.feeds import Feeds
+from server.rates import Rates
 from storage.errors import StoreError
 from storage.store import Store, Workspace
 
@@ -45,6 +46,7 @@ class ChangesServices:
     store: Store
     feeds: Feeds
     verify: Verify
+    rates: Rates | None = None
 
 
 class _BadQuery(Exception):
@@ -93,7 +95,10 @@ class Changes:
         """A page of the feed, or a problem document."""
         slug = request.path_params["workspace"]
         try:
-            await self._services.verify(presented_by(request), slug)
+            caller = await self._services.verify(presented_by(request), slug)
+            quota = None if self._services.rates is None else self._services.rates.ask(caller)
+            if quota is not None and quota.wait:
+                return problem(HTTPStatus.TOO_MANY_REQUESTS, "too many requests", quota.headers())
             query = _Query.of(request, self._limits)
         except TokenRefused as refused:
             return problem(HTTPStatus.UNAUTHORIZED, str(refused), {"WWW-Authenticate": "Bearer"})

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import parse_qsl, unquote
 
+from server.addresses import Network
 from server.websocket.pace import PaceLimits
 
 
@@ -21,6 +22,7 @@ class SocketLimits:
     ping_interval_seconds: float = 20.0
     pong_timeout_seconds: float = 10.0
     close_timeout_seconds: float = 3.0
+    trusted_proxies: tuple[Network, ...] = ()
     pace: PaceLimits = field(default_factory=PaceLimits)
 
     @property
@@ -31,7 +33,8 @@ class SocketLimits:
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """The HTTP request that asked for the upgrade. Header names are lower-case; `client` is for logs only."""
+    """The HTTP request that asked for the upgrade. Header names are lower-case; `client`: `host:port` of who asks,
+    behind trusted proxies."""
 
     path: str
     query: Mapping[str, str]

@@ -28,6 +28,7 @@ from picows.picows import WSProtocol  # type: ignore[attr-defined]
 from uvicorn.server import ServerState
 
 from server import close_codes
+from server.addresses import peer_of
 from server.websocket.admission import Admission, HttpRefusal
 from server.websocket.connection import Door, Handshake, Peer, Route, SocketLimits, client_address
 from server.websocket.pace import Pace
@@ -134,11 +135,10 @@ class Upgrade(asyncio.Protocol):
         self._protocol.resume_writing()
 
     def _listener(self, request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
-        handshake = Handshake.of(
-            request.path.decode("latin-1"),
-            {name.lower(): value for name, value in request.headers.items()},
-            client_address(self._transport.get_extra_info("peername")),
-        )
+        sent = {name.lower(): value for name, value in request.headers.items()}
+        peer = client_address(self._transport.get_extra_info("peername"))
+        client = peer_of(peer, sent.get("x-forwarded-for", ""), self._endpoint.limits.trusted_proxies)
+        handshake = Handshake.of(request.path.decode("latin-1"), sent, client)
         admitted = self._endpoint.admit(handshake)
         if isinstance(admitted, HttpRefusal):
             response = WSUpgradeResponse.create_error_response(admitted.status, admitted.title.encode())

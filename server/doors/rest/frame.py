@@ -25,12 +25,14 @@ from server.doors.rest.problems import (
     PROBLEM_TYPE,
     PURGED,
     SOON,
+    TOO_MANY,
     UNAUTHORIZED,
     UNAVAILABLE,
     UNKNOWN_WORKSPACE,
     Problem,
 )
 from server.permissions import Identity
+from server.rates import Rates
 from storage.errors import Purged, StoreError
 from storage.store import Store, Workspace
 
@@ -43,10 +45,11 @@ _SANE_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,100}")
 class Frame:
     """Wraps what answers an operation. `note` hears of what is audited, and of who may not."""
 
-    def __init__(self, store: Store, verify: Verify, note: Noting = unheard) -> None:
+    def __init__(self, store: Store, verify: Verify, note: Noting = unheard, rates: Rates | None = None) -> None:
         self._store = store
         self._verify = verify
         self._note = note
+        self._rates = rates
 
     def around(self, served: Mapping[str, Served]) -> Endpoint:
         """The endpoint of a path: HTTP method → what answers it."""
@@ -57,6 +60,8 @@ class Frame:
             with structlog.contextvars.bound_contextvars(request_id=request_id, operation=one.operation.id):
                 response = await self._respond(one, request, request_id)
             response.headers[REQUEST_ID.name] = request_id
+            if (quota := getattr(request.state, "quota", None)) is not None:
+                response.headers.update(quota.headers())
             response.headers.setdefault("Cache-Control", "private, no-cache")
             return response
 
@@ -82,7 +87,10 @@ class Frame:
     async def _answer(self, served: Served, request: Request, request_id: str) -> Reply | Response:
         """Whoever limits, counts or records requests by caller does it in here, once the caller is known."""
         operation = served.operation
+        self._count(request)
         caller = None if operation.needs is None else await self._caller(request)
+        if caller is not None:
+            self._count(request, caller)
         place = read_place(operation.place, request.path_params)
         workspace = None
         if operation.is_in_workspace and caller is not None:
@@ -98,19 +106,37 @@ class Frame:
         except Problem as problem:
             if problem.kind is FORBIDDEN and caller is not None:
                 self._note(_noted(operation, request, caller, {"reason": problem.detail}, is_refused=True))
+            if problem.kind is UNAUTHORIZED:  # of an operation for everybody: signing in
+                await self._delay(request)
             raise
         if operation.audited is not None and caller is not None:
             self._note(_noted(operation, request, caller, _told(operation.audited, call)))
         return answer
+
+    def _count(self, request: Request, caller: Identity | None = None) -> None:
+        """A request from that address, then of that caller. Raises `Problem` when it comes too early."""
+        if self._rates is None:
+            return
+        quota = self._rates.knock(_host(request)) if caller is None else self._rates.ask(caller)
+        if quota is not None:
+            request.state.quota = quota  # every answer states it
+            if quota.wait:
+                told = f"the {quota.name} makes more requests than it may"
+                raise Problem(TOO_MANY, told, more={"retry_after": quota.retry_after})
 
     async def _caller(self, request: Request) -> Identity:
         try:
             return await self._verify(presented_by(request), request.path_params.get("workspace"))
         except TokenRefused as refused:
             challenge = {"WWW-Authenticate": "Bearer"}
+            await self._delay(request)
             raise Problem(UNAUTHORIZED, str(refused), headers=challenge) from None
         except NotAllowed as refused:
             raise Problem(FORBIDDEN, str(refused)) from None
+
+    async def _delay(self, request: Request) -> None:
+        if self._rates is not None:
+            await self._rates.after_failure(_host(request))
 
     async def _workspace(self, slug: str) -> Workspace:
         workspace = await self._store.workspace(slug)
@@ -143,6 +169,10 @@ def _told(fields: tuple[str, ...], call: Call[Any, Any, Any]) -> dict[str, objec
     """What the query and the body say of these."""
     found = {name: getattr(call.body, name, getattr(call.query, name, None)) for name in fields}
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _host(request: Request) -> str:
+    return "" if request.client is None else request.client.host
 
 
 def request_id_of(request: Request) -> str:

@@ -23,6 +23,7 @@ from server.doors.rest.problems import (
     INVALID,
     PURGED,
     TOO_LARGE,
+    TOO_MANY,
     UNAUTHORIZED,
     UNAVAILABLE,
     ProblemType,
@@ -155,7 +156,7 @@ class Operation(Generic[PLACE, QUERY, BODY]):
 
     def every_problem(self) -> tuple[ProblemType, ...]:
         """Whatever it may answer beside `answers`."""
-        found = [*self.problems, *self.place.UNKNOWN.values(), INVALID, INTERNAL, UNAVAILABLE]
+        found = [*self.problems, *self.place.UNKNOWN.values(), INVALID, TOO_MANY, INTERNAL, UNAVAILABLE]
         if issubclass(self.place, OfIssue):
             found.append(PURGED)
         if self.needs is not None:

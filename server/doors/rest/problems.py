@@ -250,6 +250,13 @@ UNWRITABLE: Final = ProblemType(
     "document is damaged.",
     "Make the edit in an editor.",
 )
+TOO_MANY: Final = ProblemType(
+    "too-many-requests",
+    HTTPStatus.TOO_MANY_REQUESTS,
+    "Too many requests",
+    "The user, the workspace or the address makes more requests than it may: `RateLimit-Policy` says which.",
+    "Wait as `Retry-After` says and send it again. Nothing was done.",
+)
 BUSY: Final = ProblemType(
     "busy",
     HTTPStatus.SERVICE_UNAVAILABLE,

@@ -1,0 +1,141 @@
+"""How many requests somebody may make, by user, workspace and address, and how long a refused token waits for its
+answer. The buckets are in memory and of this node: a limit holds per node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from math import ceil
+from typing import Final
+
+from server.addresses import is_loopback
+from server.buckets import Allowance, Bucket
+from server.clock import Clock
+from server.permissions import Identity
+
+_MAX_BUCKETS: Final = 10_000  # of each kind
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimits:
+    """Requests. `failures`: refused tokens of one address that are answered at once; each beyond them waits longer, at
+    most `longest_delay` seconds, and at most `max_waiting` wait at a time."""
+
+    user: Allowance = field(default_factory=lambda: Allowance(1_000, 10_000))
+    workspace: Allowance = field(default_factory=lambda: Allowance(5_000, 50_000))
+    address: Allowance = field(default_factory=lambda: Allowance(2_000, 20_000))
+    failures: Allowance = field(default_factory=lambda: Allowance(1, 20))
+    longest_delay: float = 10.0
+    max_waiting: int = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """How a request stands to one limit. `left`: requests that may come now · `wait`: seconds until this one may be
+    made, 0 if it was counted."""
+
+    name: str
+    allowance: Allowance
+    left: float
+    wait: float
+
+    def headers(self) -> dict[str, str]:
+        """What a client is told of it (draft-ietf-httpapi-ratelimit-headers; `Retry-After` of RFC 9110)."""
+        window = ceil(self.allowance.burst / self.allowance.rate)
+        until_full = ceil((self.allowance.burst - self.left) / self.allowance.rate)
+        told = {
+            "RateLimit-Policy": f'"{self.name}";q={int(self.allowance.burst)};w={window}',
+            "RateLimit": f'"{self.name}";r={max(0, int(self.left))};t={until_full}',
+        }
+        return told | ({"Retry-After": str(self.retry_after)} if self.wait else {})
+
+    @property
+    def retry_after(self) -> int:
+        """Whole seconds."""
+        return ceil(self.wait)
+
+
+class Rates:
+    """Of one node. `on_refused` hears the name of the limit that a request was over."""
+
+    def __init__(self, limits: RateLimits, clock: Clock, on_refused: Callable[[str], None] = lambda name: None) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._on_refused = on_refused
+        self._users = _Buckets("user", limits.user)
+        self._workspaces = _Buckets("workspace", limits.workspace)
+        self._addresses = _Buckets("address", limits.address)
+        self._failures = _Buckets("failures", limits.failures)
+        self._waiting = 0
+
+    def knock(self, host: str) -> Quota | None:
+        """Count a request from there, before anybody looks at its token. None: no limit holds for it, as for this
+        machine itself, on which proxies run."""
+        if not self._addresses.is_bounded or is_loopback(host):
+            return None
+        return self._told(self._addresses.take(host, self._clock.monotonic()))
+
+    def ask(self, who: Identity) -> Quota | None:
+        """Count a request of somebody who may come in. None: no limit holds for them."""
+        now, quota = self._clock.monotonic(), None
+        for buckets, key in ((self._workspaces, who.workspace), (self._users, (who.workspace, who.user_id))):
+            if buckets.is_bounded:
+                quota = self._told(buckets.take(key, now))
+                if quota.wait:
+                    return quota
+        return quota
+
+    async def after_failure(self, host: str) -> None:
+        """Return when a refused token from there may be answered: who tries many waits longer each time, and nobody who
+        comes with a good one does."""
+        if is_loopback(host) or self._waiting >= self._limits.max_waiting:
+            return
+        delay = self._failures.charge(host, self._clock.monotonic())
+        if delay > 0:
+            self._on_refused("failures")
+            self._waiting += 1
+            try:
+                await asyncio.sleep(min(delay, self._limits.longest_delay))
+            finally:
+                self._waiting -= 1
+
+    def _told(self, quota: Quota) -> Quota:
+        if quota.wait:
+            self._on_refused(quota.name)
+        return quota
+
+
+class _Buckets:
+    """One for each key, forgotten when it is full again."""
+
+    def __init__(self, name: str, allowance: Allowance) -> None:
+        self._name = name
+        self._allowance = allowance
+        self._buckets: dict[Hashable, Bucket] = {}
+
+    @property
+    def is_bounded(self) -> bool:
+        return self._allowance.rate > 0
+
+    def take(self, key: Hashable, now: float) -> Quota:
+        bucket = self._of(key, now)
+        wait = bucket.take(1, now)
+        return Quota(self._name, self._allowance, bucket.left(now), wait)
+
+    def charge(self, key: Hashable, now: float) -> float:
+        return self._of(key, now).charge(1, now)
+
+    def _of(self, key: Hashable, now: float) -> Bucket:
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            if len(self._buckets) >= _MAX_BUCKETS:
+                self._make_room(now)
+            bucket = self._buckets[key] = Bucket(self._allowance, now)
+        return bucket
+
+    def _make_room(self, now: float) -> None:
+        """Who has not asked for a while loses nothing; of more than that at once, the first ones begin anew."""
+        kept = [(key, bucket) for key, bucket in self._buckets.items() if not bucket.is_full(now)]
+        self._buckets = dict(kept[-_MAX_BUCKETS // 2 :])
