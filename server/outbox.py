@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Collection, Sequence
 from uuid import UUID
 
+from server.feed_readers import PageLimits, RowsReader
 from server.outbox_batch import DUPLICATE, RETRY, Batch, OutboxLimits, OutboxServices, Result, Wanted
 from server.permissions import Identity
 from storage.store import ProjectedIssue, Workspace
@@ -39,6 +40,10 @@ class Outbox:
                 tasks.create_task(batch.make(issue, ready, new))
         await self._finish(sender, wanted, batch, {*claimed.new, *(each.id for each in begun)})
         return batch.results
+
+    def changes(self, workspace: Workspace) -> RowsReader:
+        """What reads, by pages, what has changed since a cursor."""
+        return RowsReader(self._services.store, workspace, PageLimits())
 
     async def _finish(self, sender: Sender, wanted: Sequence[Wanted], batch: Batch, claimed: Collection[str]) -> None:
         """Read the rows, and note how everything ended."""

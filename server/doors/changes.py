@@ -182,8 +182,7 @@ def _change(entry: Entry) -> dict[str, object]:
 
 def _gone(now: Workspace, slug: str, query: _Query, reason: str) -> Response:
     """410: the log does not lead on from this cursor; the document says which reload does."""
-    since = query.since if reason == FLOOR and query.since is not None else 0
-    reload = _address(slug, query.mode, reload=_written(ReloadPoint(now.head, since, None)), epoch=str(now.epoch))
+    reload = reload_address(now, slug, query.mode, reason, query.since)
     body = {
         "type": "about:blank",
         "title": HTTPStatus.GONE.phrase,
@@ -196,6 +195,12 @@ def _gone(now: Workspace, slug: str, query: _Query, reason: str) -> Response:
         "reload": reload,
     }
     return JSONResponse(body, status_code=HTTPStatus.GONE, media_type=PROBLEM_TYPE)
+
+
+def reload_address(now: Workspace, slug: str, mode: str, reason: str, cursor: int | None) -> str:
+    """Where whoever is out of reach, for that reason, goes on."""
+    since = cursor if reason == FLOOR and cursor is not None else 0
+    return _address(slug, mode, reload=_written(ReloadPoint(now.head, since, None)), epoch=str(now.epoch))
 
 
 def _address(slug: str, mode: str, **parameters: str) -> str:

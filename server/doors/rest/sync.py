@@ -1,13 +1,29 @@
-"""`POST …/sync`: a device that was offline sends what it queued, and hears what became of each operation."""
+"""`POST …/sync`: a device that was offline sends what it queued, and hears what became of each operation and what
+others have done meanwhile.
+"""
 
 from __future__ import annotations
 
 from http import HTTPStatus
 from typing import Final
 
+from crdt.native import ROWS
+from crdt.native_entries import TOMBSTONE, read_row
+from server.doors.changes import reload_address
 from server.doors.rest.operations import Answer, Call, Operation, Query, Reply, Served
 from server.doors.rest.paths import InWorkspace
-from server.doors.rest.sync_models import Malformed, SyncRequest, SyncResponse, SyncResult, id_of, wanted
+from server.doors.rest.sync_models import (
+    Malformed,
+    SyncChange,
+    SyncChanges,
+    SyncRequest,
+    SyncReset,
+    SyncResponse,
+    SyncResult,
+    id_of,
+    wanted,
+)
+from server.feed_pages import OutOfReach
 from server.outbox import Outbox
 from server.outbox_batch import Result, Wanted
 from server.permissions import may_comment
@@ -57,4 +73,28 @@ class Sync:
             answers.append(SyncResult.of(operation, rejected or results[str(operation)]))
             if rejected is None:  # sent twice in one request
                 results[str(operation)] = results[str(operation)].repeated()
-        return Reply(SyncResponse(results=answers))
+        return Reply(SyncResponse(results=answers, changes=await self._changes(call)))
+
+    async def _changes(self, call: Call[InWorkspace, Query, SyncRequest]) -> SyncChanges | None:
+        """A page of rows, what was just written among them as far as it is projected."""
+        cursor, workspace = call.body.cursor, call.workspace
+        if cursor is None:
+            return None
+        reader = self._outbox.changes(workspace)
+        try:
+            page = await reader.page(call.body.epoch or workspace.epoch, cursor, None, None)
+        except OutOfReach as out:
+            now = await reader.look()
+            reload = reload_address(now, workspace.slug, ROWS, out.reason, cursor)
+            return SyncChanges(epoch=now.epoch, cursor=now.head, reset=SyncReset(reason=out.reason, reload=reload))
+        changes = [
+            SyncChange(
+                issue=entry.issue,
+                seq=entry.seq,
+                is_purged=entry.kind == TOMBSTONE,
+                row=None if entry.kind == TOMBSTONE else read_row(entry.payload),
+            )
+            for entry in page.entries
+        ]
+        has_more = page.to_seq < page.head
+        return SyncChanges(epoch=workspace.epoch, cursor=page.to_seq, has_more=has_more, changes=changes)

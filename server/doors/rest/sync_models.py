@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
@@ -59,14 +59,16 @@ class SyncRequest(Nothing):
     """What a device did while it was offline, in the order in which it did it."""
 
     device_id: Device
+    cursor: Seq | None = Field(None, description="Through which seq the device knows everything, at first 0.")
+    epoch: UUID | None = Field(None, description="Of the cursor, as the answer told it.")
     operations: Annotated[
-        list[Any],
+        Sequence[Any],
         Field(
             max_length=MAX_OPERATIONS,
             json_schema_extra={"items": SyncOperation.model_json_schema()},
             description="Each is checked alone.",
         ),
-    ]
+    ] = ()
 
 
 class SyncResult(BaseModel):
@@ -98,10 +100,39 @@ class SyncResult(BaseModel):
         )
 
 
+class SyncChange(BaseModel):
+    """An issue that has changed. `row`: as it is now with its comments, null where it is gone or cannot be shown."""
+
+    issue: UUID
+    seq: int
+    is_purged: bool = False
+    row: dict[str, Any] | None = None
+
+
+class SyncReset(BaseModel):
+    """The log does not lead on from the cursor: `floor` (it was trimmed), `epoch` (history was replaced) or `ahead` (no
+    seq is that high). `reload` is the address that does."""
+
+    reason: str
+    reload: str
+
+
+class SyncChanges(BaseModel):
+    """What has changed since the cursor of the request, the oldest first. `cursor` and `epoch`: for the next request,
+    at once if it `has_more`."""
+
+    epoch: UUID
+    cursor: int
+    has_more: bool = False
+    reset: SyncReset | None = None
+    changes: list[SyncChange] = []
+
+
 class SyncResponse(BaseModel):
-    """A result for each operation, in their order."""
+    """A result for each operation, in their order. `changes`: null unless the request names a cursor."""
 
     results: list[SyncResult]
+    changes: SyncChanges | None = None
 
 
 class _OwnedByServer(BaseModel):

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from server.doors.rest.sync_models import MAX_OPERATIONS
+from server.feed_readers import PageLimits
 from storage.engine import EngineUnavailable, IssueKey
 from storage.errors import StoreUnavailable
 from storage.store import NewDelta
@@ -217,3 +218,41 @@ async def test_operations_are_forgotten_after_a_month(api: Api) -> None:
     await api.connection.execute("UPDATE sync_queue SET at = at - interval '31 days'")
     await sync(api, insert(2, issue=OTHER))
     assert await column(api, "id") == ["op-2"]
+
+
+async def changed(api: Api, cursor: int | None, **more: Any) -> Any:
+    status, told, _ = await api("POST", "/sync", {"device_id": "phone", "cursor": cursor, **more})
+    assert status == 200, told
+    return told["changes"]
+
+
+async def test_the_answer_tells_what_has_changed_since_the_cursor(api: Api) -> None:
+    await sync(api, insert(1), insert(2, issue=OTHER), device="desk")
+    await sync(api, operation(3, "update", {"status": "done"}), device="desk")
+    await api.project()
+    everything = await changed(api, 0)
+    assert [(each["issue"], each["seq"]) for each in everything["changes"]] == [(str(OTHER), 2), (str(ID), 3)]
+    assert everything["changes"][1]["row"]["status"] == "done"
+    assert (everything["cursor"], everything["has_more"], everything["reset"]) == (3, False, None)
+    after = await changed(api, everything["cursor"], epoch=everything["epoch"])
+    assert (after["changes"], after["cursor"]) == ([], 3)
+    assert await changed(api, None) is None
+
+
+async def test_a_cursor_that_leads_nowhere_is_told_where_to_go_on(api: Api) -> None:
+    await sync(api, insert(1))
+    await api.project()
+    ahead = await changed(api, 9)
+    assert (ahead["reset"]["reason"], ahead["cursor"], ahead["changes"]) == ("ahead", 1, [])
+    other = await changed(api, 1, epoch=str(OTHER))
+    assert other["reset"]["reason"] == "epoch"
+    assert other["reset"]["reload"].startswith("/v1/workspaces/main/changes?reload=1.0&epoch=")
+
+
+async def test_a_page_of_changes_is_bounded(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.outbox.PageLimits", lambda: PageLimits(deltas=1))
+    await sync(api, insert(1), insert(2, issue=OTHER))
+    await api.project()
+    page = await changed(api, 0)
+    assert (len(page["changes"]), page["cursor"], page["has_more"]) == (1, 1, True)
+    assert (await changed(api, 1))["has_more"] is False
