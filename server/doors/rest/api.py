@@ -9,6 +9,7 @@ from server.doors.rest.activity import ActivityFeed
 from server.doors.rest.comments import Comments
 from server.doors.rest.conflicts import Conflicts, ConflictServices
 from server.doors.rest.history import IssueHistory
+from server.doors.rest.issues_bulk import IssuesBulk
 from server.doors.rest.issues_read import MIN_SEQ_SECONDS, IssuesRead
 from server.doors.rest.issues_write import IssuesWrite
 from server.doors.rest.labels import Labels
@@ -39,6 +40,7 @@ class ApiServices:
 def operations_of(services: ApiServices) -> list[Served]:
     """Each with what answers it, the document that describes them among them."""
     served = [
+        *IssuesBulk(services.records).operations(),  # before `{issue}`, which it would be otherwise
         *IssuesRead(services.issues, services.past, services.min_seq_seconds).operations(),
         *IssuesWrite(services.records).operations(),
         *Comments(services.issues, services.records, services.min_seq_seconds).operations(),

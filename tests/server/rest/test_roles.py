@@ -51,6 +51,8 @@ LEAST: Final[dict[str, Role | None]] = {
     "readIssue": Role.VIEWER,
     "createIssue": Role.AGENT,
     "patchIssue": Role.AGENT,
+    "createIssues": Role.AGENT,
+    "patchIssues": Role.AGENT,
     "deleteIssue": Role.AGENT,
     "restoreIssue": Role.AGENT,
     "listComments": Role.VIEWER,
@@ -99,6 +101,7 @@ HEARD: Final = (200, 201, 404, 422)
 BODIES: Final = {
     "createIssue": b'{"title": "new"}',
     "patchIssue": b'{"title": "changed"}',
+    "createIssues": b'{"issues": [{"title": "new"}]}',
     "addComment": b'{"body": "yes"}',
 }
 

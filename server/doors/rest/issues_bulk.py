@@ -1,0 +1,165 @@
+"""`POST` and `PATCH …/issues/bulk`: many issues in one request, each with a result of its own.
+
+Issues are written side by side, so that their edits are committed together; edits of one issue are made in their order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Annotated, Any, Final
+from uuid import UUID, uuid4
+
+from pydantic import BaseModel, Field
+
+from crdt.edits import Begin
+from crdt.shape import Changes
+from server.doors.rest.headers import DEVICE
+from server.doors.rest.issues_read import ISSUES
+from server.doors.rest.issues_write import problem_of
+from server.doors.rest.models import IssueCreate, IssuePatch
+from server.doors.rest.operations import Answer, Call, Nothing, Operation, Query, Reply, Served
+from server.doors.rest.paths import InWorkspace
+from server.doors.rest.problems import ProblemDocument
+from server.permissions import may_edit
+from server.record_errors import Invalid, RecordError
+from server.records import Records, Written
+
+BULK: Final = ISSUES + "/bulk"
+MAX_ITEMS: Final = 1_000
+AT_ONCE: Final = 64  # issues of one request that are open at a time
+
+Wanted = tuple[UUID, Begin | Changes]
+
+
+class BulkCreate(Nothing):
+    """New issues. With ids, sending them again changes nothing."""
+
+    issues: Annotated[list[IssueCreate], Field(min_length=1, max_length=MAX_ITEMS)]
+
+
+class IssueBulkPatch(IssuePatch):
+    """Changes of the issue that it names."""
+
+    id: UUID
+
+
+class BulkPatch(Nothing):
+    """Changes, those of one issue in their order."""
+
+    issues: Annotated[list[IssueBulkPatch], Field(min_length=1, max_length=MAX_ITEMS)]
+
+
+class BulkResult(BaseModel):
+    """What became of one item. `status` is what a request for it alone would be answered; `seq` where it is committed,
+    `problem` where it is not."""
+
+    status: int
+    id: UUID
+    seq: int | None = None
+    problem: ProblemDocument | None = None
+
+
+class BulkResults(BaseModel):
+    """One an item, in their order."""
+
+    results: list[BulkResult]
+
+
+_ANSWERS: Final = {HTTPStatus.OK: Answer("What became of each item.", BulkResults)}
+
+CREATE: Final = Operation(
+    method="POST",
+    path=BULK,
+    id="createIssues",
+    tag="issues",
+    summary="Many new issues",
+    description="Where an item is `invalid`, nothing is written; `errors` names them all.",
+    place=InWorkspace,
+    query=Query,
+    body=BulkCreate,
+    needs=may_edit,
+    answers=_ANSWERS,
+    headers=(DEVICE,),
+)
+PATCH: Final = Operation(
+    method="PATCH",
+    path=BULK,
+    id="patchIssues",
+    tag="issues",
+    summary="Change many issues",
+    description="Where an item is `invalid`, nothing is written; `errors` names them all.",
+    place=InWorkspace,
+    query=Query,
+    body=BulkPatch,
+    needs=may_edit,
+    answers=_ANSWERS,
+    headers=(DEVICE,),
+)
+
+
+class IssuesBulk:
+    """What answers them."""
+
+    def __init__(self, records: Records, at_once: int = AT_ONCE) -> None:
+        self._records = records
+        self._at_once = at_once
+
+    def operations(self) -> list[Served]:
+        """What is served here."""
+        return [CREATE.by(self.create), PATCH.by(self.patch)]
+
+    async def create(self, call: Call[InWorkspace, Query, BulkCreate]) -> Reply:
+        """201 for each that is new."""
+        return await self._write(call, [(item.id or uuid4(), item.edit()) for item in call.body.issues])
+
+    async def patch(self, call: Call[InWorkspace, Query, BulkPatch]) -> Reply:
+        """Those of one issue are committed together, whatever is wrong with others."""
+        return await self._write(call, [(item.id, item.edit()) for item in call.body.issues])
+
+    async def _write(self, call: Call[Any, Any, Any], wanted: Sequence[Wanted]) -> Reply:
+        told: list[Written | RecordError | None] = [_refusal(edit) for _, edit in wanted]
+        of_issue: dict[UUID, list[int]] = {}
+        for at, (issue, _) in enumerate(wanted):
+            if told[at] is None:
+                of_issue.setdefault(issue, []).append(at)
+        places = asyncio.Semaphore(self._at_once)
+
+        async def write(issue: UUID, items: list[int]) -> None:
+            async with places:
+                for at, result in zip(items, await self._one(call, issue, [wanted[at] for at in items]), strict=True):
+                    told[at] = result
+
+        async with asyncio.TaskGroup() as tasks:
+            for issue, items in of_issue.items():
+                tasks.create_task(write(issue, items))
+        results = [_result(issue, each, call.request_id) for (issue, _), each in zip(wanted, told, strict=True)]
+        return Reply(BulkResults(results=results), is_partial=True)
+
+    async def _one(
+        self, call: Call[Any, Any, Any], issue: UUID, wanted: Sequence[Wanted]
+    ) -> Sequence[Written | RecordError]:
+        edits = [edit for _, edit in wanted]
+        try:
+            return await self._records.change_issue(call.workspace, call.identity, issue, edits, device=call.device)
+        except RecordError as error:
+            return [error] * len(wanted)
+
+
+def _refusal(edit: Begin | Changes) -> Invalid | None:
+    """What is wrong with it that its model cannot say, so that it does not spoil others of its issue."""
+    try:
+        edit.check()
+    except ValueError as error:
+        return Invalid(str(error))
+    return None
+
+
+def _result(issue: UUID, told: Written | RecordError | None, request_id: str) -> BulkResult:
+    assert told is not None
+    if isinstance(told, Written):
+        return BulkResult(status=HTTPStatus.CREATED if told.is_new else HTTPStatus.OK, id=issue, seq=told.seq)
+    problem = problem_of(told)
+    document = ProblemDocument.model_validate(problem.document(request_id))
+    return BulkResult(status=problem.kind.status, id=issue, problem=document)
