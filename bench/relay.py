@@ -8,12 +8,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bench.appending import measure_appends
 from bench.cores import Cores
 from bench.disturbance import settled, sync_ms
 from bench.plan import Plan, Result, carry_out
 from bench.report import Report, Value, middle
 from bench.scale import Scale
-from bench.servers import Server, ceiling, syncline, y_websocket
+from bench.servers import Server, ask, ceiling, cli, syncline, y_websocket
 
 FIXED_RATE = 1_000.0
 
@@ -45,6 +46,7 @@ def measure(cores: Cores, scale: Scale) -> Iterator[Report]:
         ]
         yield from _throughput(servers, cores, scale, data_dir)
         yield _latency(servers, cores, scale)
+        yield measure_appends(ask(*cli("database-url", data_dir)), cores, scale.relay_s)
 
 
 def _throughput(servers: Sequence[Server], cores: Cores, scale: Scale, data_dir: Path) -> Iterator[Report]:
