@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import structlog
@@ -42,12 +43,22 @@ class Batch:
         self.weight = 0
 
     def note(self, found: Sequence[NewConflict]) -> None:
-        """Conflicts in what is accepted next. A loser whose author replaces it in the same turn has lost nothing."""
+        """Conflicts in what is accepted next. A loser whose author replaces it in the same turn has lost nothing, and
+        what it made up for, its replacement does."""
         replaced = {(conflict.field, conflict.supersedes) for conflict in found}
+        made_up_for: dict[tuple[str, str | None], str | None] = {}
         for number, earlier in self.conflicts.items():
-            kept = [conflict for conflict in earlier if (conflict.field, conflict.losing.key) not in replaced]
+            kept: list[NewConflict] = []
+            for conflict in earlier:
+                loser = (conflict.field, conflict.losing.key)
+                if loser in replaced:
+                    made_up_for[loser] = conflict.supersedes
+                else:
+                    kept.append(conflict)
             self.conflicts[number] = kept
-        self.conflicts.setdefault(len(self.updates), []).extend(found)
+        self.conflicts.setdefault(len(self.updates), []).extend(
+            replace(one, supersedes=made_up_for.get((one.field, one.supersedes), one.supersedes)) for one in found
+        )
 
     def call_receipts(self, seq: int) -> None:
         """Tell everybody in here what became of their updates; `seq` is the newest of the issue."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from server.session import Stored
+from storage.conflicts import SUPERSEDED, USER_DECISION
 from storage.memory import MemoryStore
 from storage.store import NewDelta
 from tests.server.compacted import LATER, compact
@@ -73,6 +74,23 @@ async def test_values_that_meet_in_one_turn_are_found(node: House) -> None:
     await settle()
     [row] = await ledger(node)
     assert (row.standing.value, row.losing.value) == ("done", "ready")
+
+
+async def test_of_a_value_that_lost_and_was_replaced_twice_in_one_turn_only_the_last_is_open(
+    node: House, store: MemoryStore
+) -> None:
+    await store.ledger.set_policy(node.workspace.id, {"status": USER_DECISION})
+    ana, bob = Peer("ana", client=5), Peer("bob", client=9)
+    await node.join(ana)
+    await node.join(bob)
+    bob.send(setting(bob, "done"))
+    ana.send(setting(ana, "blocked"))
+    await settle()
+    ana.send(setting(ana, "ready"))
+    ana.send(setting(ana, "open"))
+    await settle()
+    rows = await ledger(node)
+    assert [(row.losing.value, row.resolution) for row in rows] == [("blocked", SUPERSEDED), ("open", None)]
 
 
 async def test_a_resent_edit_is_not_recorded_again(node: House) -> None:
