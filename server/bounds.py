@@ -71,6 +71,7 @@ def of_sockets(settings: Settings) -> SocketLimits:
     certain to follow."""
     return SocketLimits(
         max_connections=settings.max_connections,
+        max_address_connections=settings.max_address_connections,
         max_message_bytes=settings.max_message_bytes,
         high_water_bytes=settings.max_buffered_bytes // 2,
         subprotocols=(SUBPROTOCOL,),

@@ -102,6 +102,10 @@ class Settings(BaseModel):
         " default: pages of this host and localhost may connect, none of another site may read",
     )
     max_connections: int = _setting(10_000, "open WebSockets; more are answered 503", ge=1)
+    max_address_connections: int = _setting(
+        5_000, "of them from one address but this machine's; more are answered 429", ge=1
+    )
+    max_user_connections: int = _setting(1_000, "of them of one user; more are closed 1013", ge=1)
     max_message_bytes: ByteSize = _setting(17 * MIB, "one WebSocket message; bigger ones close 1009", ge=KIB)
     trusted_proxy: Names = _setting(
         (), "addresses or networks of proxies whose X-Forwarded-For is believed, as 10.0.0.0/24"

@@ -44,7 +44,9 @@ class Gatehouse:
             settings.oidc_default_role,
             self.audit.note,
         )
-        self.visits = Visits(self._doorman.verify, clock, self.audit.note, rates.after_failure)
+        self.visits = Visits(
+            self._doorman.verify, clock, self.audit.note, rates.after_failure, settings.max_user_connections
+        )
         self.guestbook = Guestbook(
             GuestbookServices(self.visits, self._doorman, opened.store, opened.people, opened.visitors, clock),
             bounds.of_guestbook(settings),

@@ -241,10 +241,10 @@ class _Server(uvicorn.Server):
 
 def _application(http: ASGIApp, endpoint: Endpoint) -> ASGIApp:
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        scope["client"] = _client(scope, endpoint.limits.trusted_proxies)
         if scope["type"] == "websocket" and isinstance(endpoint, AsgiEndpoint):
             await endpoint(scope, receive, send)
         else:
+            scope["client"] = _client(scope, endpoint.limits.trusted_proxies)
             await http(scope, receive, send)
 
     return application

@@ -102,12 +102,18 @@ class News:
 
 class Visits:
     """The visits of a node, and news of them for whoever writes them down. `note` hears of each that begins;
-    `after_failure` takes as long as who came with a bad token waits for the answer."""
+    `after_failure` takes as long as who came with a bad token waits for the answer. `max_sockets`: of one user."""
 
     def __init__(
-        self, verify: Verify, clock: Clock, note: Noting = unheard, after_failure: AfterFailure = _at_once
+        self,
+        verify: Verify,
+        clock: Clock,
+        note: Noting = unheard,
+        after_failure: AfterFailure = _at_once,
+        max_sockets: int = 1_000,
     ) -> None:
         self._verify = verify
+        self._max_sockets = max_sockets
         self._after_failure = after_failure
         self._note = note
         self._clock = clock
@@ -129,6 +135,8 @@ class Visits:
             raise
         while turn != self._turns:  # what changed meanwhile may concern them, and nobody would ask again
             turn, identity = self._turns, await self._verify(credentials, workspace)
+        if before is None:
+            self._check_count(identity, credentials)
         if before is not None and before.identity.user_id == identity.user_id:
             visit = Visit(self, credentials, identity, guest, before.began, before.id)
             before.leave()
@@ -141,6 +149,14 @@ class Visits:
         self._over.pop(visit.id, None)
         self.saw(credentials, identity, has_synced=True)
         return visit
+
+    def _check_count(self, identity: Identity, credentials: Credentials) -> None:
+        """A socket may carry many visits, each with the socket's address. Raises `IdentityUnavailable`."""
+        visits = self._of_user.get(identity.user_id, ())
+        if len(visits) >= self._max_sockets:
+            sockets = {visit.credentials.address for visit in visits if visit.identity.workspace == identity.workspace}
+            if len(sockets) >= self._max_sockets and credentials.address not in sockets:
+                raise IdentityUnavailable(f"{identity.user_id} has {len(sockets)} sockets open, as many as anybody may")
 
     def forget(self, visit: Visit) -> None:
         """It is over. Nothing happens the second time."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from server.addresses import LOOPBACK
+from server.addresses import LOOPBACK, host_of, is_loopback
 from server.websocket.connection import Door, Handshake, Route
 
 
@@ -20,11 +21,25 @@ class HttpRefusal:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The policy of one endpoint. `allowed_origins`: empty = the host itself and loopback; `*` = every site."""
+    """The policy of one endpoint. `allowed_origins`: empty = the host itself and loopback; `*` = every site ·
+    `max_address_connections`: from one address but this machine's, on which proxies run."""
 
     route: Route
     allowed_origins: Sequence[str]
     max_connections: int
+    max_address_connections: int = 5_000
+    _open: Counter[str] = field(default_factory=Counter)
+
+    def opened(self, handshake: Handshake) -> None:
+        """A connection is there."""
+        self._open[host_of(handshake.client)] += 1
+
+    def closed(self, handshake: Handshake) -> None:
+        """It is gone."""
+        host = host_of(handshake.client)
+        self._open[host] -= 1
+        if not self._open[host]:
+            del self._open[host]
 
     def admit(self, handshake: Handshake, open_connections: int) -> Door | HttpRefusal:
         """The door behind that path, or the refusal to answer with."""
@@ -35,6 +50,9 @@ class Admission:
             return HttpRefusal(404, "Not Found")
         if open_connections >= self.max_connections:
             return HttpRefusal(503, "Too many connections")
+        host = host_of(handshake.client)
+        if self._open[host] >= self.max_address_connections and not is_loopback(host):
+            return HttpRefusal(429, "Too many connections from this address")
         return door
 
     def _origin_is_allowed(self, handshake: Handshake) -> bool:

@@ -15,6 +15,7 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from server import close_codes
+from server.addresses import peer_of
 from server.websocket.admission import Admission, HttpRefusal
 from server.websocket.connection import Door, Handshake, Peer, Route, SocketLimits, client_address
 from server.websocket.pace import Pace
@@ -36,7 +37,7 @@ class AsgiEndpoint:
         self.limits = limits
         self.on_slowed = on_slowed
         self.connections: set[AsgiConnection] = set()
-        self._admission = Admission(route, allowed_origins, limits.max_connections)
+        self._admission = Admission(route, allowed_origins, limits.max_connections, limits.max_address_connections)
 
     def uvicorn_options(self) -> dict[str, Any]:
         """Arguments for `uvicorn.Config` that hold this endpoint's limits."""
@@ -51,7 +52,7 @@ class AsgiEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one socket from its connect event to its end."""
         await receive()  # websocket.connect
-        handshake = _handshake(scope)
+        handshake = _handshake(scope, self.limits)
         admitted = self._admission.admit(handshake, len(self.connections))
         if isinstance(admitted, HttpRefusal):
             await _refuse(send, admitted)
@@ -59,10 +60,12 @@ class AsgiEndpoint:
         await send({"type": "websocket.accept", "subprotocol": handshake.subprotocol(self.limits.subprotocols)})
         connection = AsgiConnection(self.limits, receive, send, self.on_slowed)
         self.connections.add(connection)
+        self._admission.opened(handshake)
         try:
             await connection.run(admitted, handshake)
         finally:
             self.connections.discard(connection)
+            self._admission.closed(handshake)
 
 
 class AsgiConnection:
@@ -199,10 +202,11 @@ class AsgiConnection:
             peer.closed(code)
 
 
-def _handshake(scope: Scope) -> Handshake:
+def _handshake(scope: Scope, limits: SocketLimits) -> Handshake:
     target = scope["raw_path"].decode("latin-1") + "?" + scope["query_string"].decode("latin-1")
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-    return Handshake.of(target, headers, client_address(scope["client"]))
+    peer = client_address(scope["client"])
+    return Handshake.of(target, headers, peer_of(peer, headers.get("x-forwarded-for", ""), limits.trusted_proxies))
 
 
 async def _refuse(send: Send, refusal: HttpRefusal) -> None:

@@ -16,6 +16,7 @@ class SocketLimits:
     """Bounds of one WebSocket endpoint. Bytes and seconds. `subprotocols`: accepted where a client offers one."""
 
     max_connections: int = 10_000
+    max_address_connections: int = 5_000
     max_message_bytes: int = 17 * 1024 * 1024
     high_water_bytes: int = 512 * 1024  # at or below the bound at which a session counts as behind
     subprotocols: Collection[str] = ()

@@ -57,7 +57,7 @@ class PicowsEndpoint:
         self.connections: set[PicowsConnection] = set()
         # An adapter, because picows makes a child logger for every socket when it gets a plain logger.
         self.picows_log = logging.LoggerAdapter(logging.getLogger("picows"), {})
-        self._admission = Admission(route, allowed_origins, limits.max_connections)
+        self.admission = Admission(route, allowed_origins, limits.max_connections, limits.max_address_connections)
 
     def __call__(
         self,
@@ -71,7 +71,7 @@ class PicowsEndpoint:
 
     def admit(self, handshake: Handshake) -> Door | HttpRefusal:
         """See `Admission.admit`."""
-        return self._admission.admit(handshake, len(self.connections))
+        return self.admission.admit(handshake, len(self.connections))
 
 
 class Upgrade(asyncio.Protocol):
@@ -214,6 +214,7 @@ class PicowsConnection(WSListener):
         self._transport = transport
         self._socket = transport.underlying_transport
         self._endpoint.connections.add(self)
+        self._endpoint.admission.opened(self._handshake)
         self._server_state.connections.add(self)  # type: ignore[arg-type]  # needs shutdown() only
         self._arm(self._limits.ping_interval_seconds, self._ping)
         try:
@@ -244,7 +245,9 @@ class PicowsConnection(WSListener):
         for timer in (self._timer, self._slowed):
             if timer is not None:
                 timer.cancel()
-        self._endpoint.connections.discard(self)
+        if self in self._endpoint.connections:
+            self._endpoint.connections.discard(self)
+            self._endpoint.admission.closed(self._handshake)
         self._server_state.connections.discard(self)
 
     def pause_writing(self) -> None:

@@ -147,3 +147,26 @@ async def test_a_visit_that_is_over_holds_its_door_no_longer(gate: Gate) -> None
         assert gone() is None
     finally:
         gc.enable()
+
+
+async def test_a_user_has_so_many_sockets_and_no_more_however_many_visits_each_carries() -> None:
+    async def verify(credentials: Credentials, workspace: str | None) -> Identity:
+        return Identity(credentials.token, workspace or "main", Role.MEMBER)
+
+    visits = Visits(verify, VirtualClock(), max_sockets=2)
+    guest = Guest("hocuspocus", lambda identity: None, lambda reason: None)
+
+    async def enter(user: str, port: int, workspace: str = "main") -> Visit:
+        return await visits.enter(Credentials(user, address=f"192.0.2.7:{port}"), workspace, guest)
+
+    first, *_ = [await enter("ana", port) for port in (1, 1, 2, 2)]
+    with pytest.raises(IdentityUnavailable):
+        await enter("ana", 3)
+    await enter("ana", 1)
+    await enter("ben", 3)
+    await enter("ana", 4, "other")
+    again = await visits.enter(first.credentials, "main", guest, before=first)
+    assert again.id == first.id
+    for visit in [visit for visit in visits.all() if visit.credentials.address.endswith(":1")]:
+        visit.leave()
+    await enter("ana", 3)

@@ -16,6 +16,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from server import close_codes
+from server.addresses import proxies
 from server.buckets import Allowance
 from server.listener import BoundedHttp, RequestLimits
 from server.websocket import Connection, Handshake, SocketLimits
@@ -111,8 +112,8 @@ class Site:
         self.clients.append(client)
         return client
 
-    async def connect(self) -> tuple[RawClient, Recorder]:
-        client = await self.open("/door")
+    async def connect(self, **headers: str) -> tuple[RawClient, Recorder]:
+        client = await self.open("/door", headers)
         assert client.status == 101, client.head
         async with asyncio.timeout(5):
             return client, await self.peers.get()
@@ -500,3 +501,20 @@ async def test_a_slowed_peer_that_its_door_pauses_and_resumes_stays_slowed_and_c
         peer.connection.close(close_codes.TRY_LATER, "")
         assert await client.close_code() == close_codes.TRY_LATER
         assert await peer.close_code() == close_codes.TRY_LATER
+
+
+async def test_an_address_has_so_many_sockets_and_another_one_its_own(serve: Serve) -> None:
+    trusting = SocketLimits(max_address_connections=1, trusted_proxies=proxies(["127.0.0.1"]))
+    async with serve(limits=trusting) as site:
+        first, peer = await site.connect(**{"X-Forwarded-For": "192.0.2.1"})
+        assert peer.handshake.client == "192.0.2.1:0"
+        second = await RawClient.open(site.port, "/door", {"X-Forwarded-For": "192.0.2.1"})
+        assert second.status == 429
+        second.cut()
+        await site.connect(**{"X-Forwarded-For": "192.0.2.2"})
+        first.cut()
+        await peer.close_code()
+        async with asyncio.timeout(5):
+            while (third := await RawClient.open(site.port, "/door", {"X-Forwarded-For": "192.0.2.1"})).status != 101:
+                third.cut()
+        third.cut()
