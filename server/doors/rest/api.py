@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from server.doors.rest import workspace
 from server.doors.rest.accounts import Accounts
 from server.doors.rest.activity import ActivityFeed
 from server.doors.rest.comments import Comments
@@ -51,5 +52,6 @@ def operations_of(services: ApiServices) -> list[Served]:
         *Conflicts(services.conflicts).operations(),
         *Sync(services.outbox).operations(),
         *services.accounts.operations(),
+        *workspace.operations(),
     ]
     return [*served, *Reference(served).operations()]

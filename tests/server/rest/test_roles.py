@@ -78,6 +78,8 @@ LEAST: Final[dict[str, Role | None]] = {
     "readConflictPolicy": Role.VIEWER,
     "changeConflictPolicy": Role.ADMIN,
     "listMembers": Role.VIEWER,
+    "readWorkspace": Role.VIEWER,
+    "readMe": Role.VIEWER,
     "putMember": Role.ADMIN,
     "removeMember": Role.ADMIN,
     "signOutMember": Role.ADMIN,  # others; everybody may sign themselves out
