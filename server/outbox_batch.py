@@ -42,6 +42,8 @@ RETRY: Final = "retry"  # somebody is at it, or it is unknown what became of it:
 
 _FAILURES: Final = {
     edits.NOT_THERE: "there is no such record",
+    edits.NO_COMMENT: "there is no such comment",
+    edits.OTHER_COMMENT: "the id is taken by another comment",
     edits.NOT_PLAIN: "an embedded object stands where text should be written",
 }
 

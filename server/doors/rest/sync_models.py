@@ -12,12 +12,13 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from crdt.edits import Begin, Delete, Edit
+from crdt.edits import AddComment, Begin, Delete, DeleteComment, Edit, EditComment
 from crdt.issue import MAX_DESCRIPTION_CHARS
 from crdt.shape import Changes
 from server.bases import Base
+from server.doors.rest.comments import Body
 from server.doors.rest.headers import DEVICE
-from server.doors.rest.models import Issue, IssueCreate, IssuePatch, Seq
+from server.doors.rest.models import Issue, IssueCreate, IssuePatch, Seq, Short
 from server.doors.rest.operations import Nothing
 from server.outbox_batch import Result, Status, Wanted
 from storage.sync_queue import Outcome, QueuedOperation
@@ -45,8 +46,8 @@ class SyncOperation(BaseModel):
     id: Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS, pattern="^[^\\x00]*$")] | int = Field(
         union_mode="left_to_right"
     )
-    table_name: Literal["issues"]
-    record_id: UUID
+    table_name: Literal["issues", "comments"]
+    record_id: Short
     operation: Literal["insert", "update", "delete"]
     data: dict[str, Any] | None = None
     device_id: Device | None = None
@@ -183,6 +184,20 @@ class _Updated(IssuePatch, _OwnedByServer):
         )
 
 
+class _CommentRow(Nothing):
+    """Columns of a comment; what the server writes itself is passed over."""
+
+    issue_id: UUID
+    id: Short | None = None
+    body: Body | None = None
+    deleted_at: AwareDatetime | None = None
+    workspace_id: Any = None
+    author: Any = None
+    created_at: Any = None
+    edited_at: Any = None
+    updated_at: Any = None
+
+
 def id_of(sent: object) -> str | None:
     """The id of an operation of whatever form, None where it has none that could be kept."""
     found = sent.get("id") if isinstance(sent, Mapping) else None
@@ -196,13 +211,13 @@ def wanted(sent: object, device: str) -> Wanted:
     operation = _read(SyncOperation, _snake_case(sent, ""), "")
     if operation.device_id not in (None, device):
         raise Malformed("device_id", "is not the device of the request")
-    edit = _edit(operation)
+    issue, edit = _edit(operation)
     try:
         edit.check()
     except ValueError as error:
         raise Malformed("data", str(error)) from None
-    issue = operation.record_id
-    queued = QueuedOperation(str(operation.id), operation.table_name, str(issue), issue, operation.operation)
+    record = operation.record_id if operation.table_name == "comments" else str(issue)
+    queued = QueuedOperation(str(operation.id), operation.table_name, record, issue, operation.operation)
     return Wanted(queued, edit, operation.created_at, _base(operation))
 
 
@@ -214,14 +229,34 @@ def _base(operation: SyncOperation) -> Base | None:
     return Base(operation.base_version, operation.base_seq)
 
 
-def _edit(operation: SyncOperation) -> Edit:
+def _edit(operation: SyncOperation) -> tuple[UUID, Edit]:
+    """The issue that is edited, and how."""
+    if operation.table_name == "comments":
+        return _comment_edit(operation)
+    try:
+        issue = UUID(operation.record_id)
+    except ValueError:
+        raise Malformed("record_id", "is no UUID") from None
     if operation.operation == "delete":
-        return Delete()
+        return issue, Delete()
     model = _Inserted if operation.operation == "insert" else _Updated
     row: _Inserted | _Updated = _read(model, _snake_case(operation.data or {}, "data"), "data")
-    if row.id not in (None, operation.record_id):
+    if row.id not in (None, issue):
         raise Malformed("data.id", "is not the record_id")
-    return row.edit()
+    return issue, row.edit()
+
+
+def _comment_edit(operation: SyncOperation) -> tuple[UUID, Edit]:
+    row: _CommentRow = _read(_CommentRow, _snake_case(operation.data or {}, "data"), "data")
+    comment = operation.record_id
+    if row.id not in (None, comment):
+        raise Malformed("data.id", "is not the record_id")
+    if operation.operation == "delete" or (operation.operation == "update" and row.deleted_at is not None):
+        return row.issue_id, DeleteComment(comment)
+    if row.body is None:
+        raise Malformed("data.body", "is missing")
+    kind = AddComment if operation.operation == "insert" else EditComment
+    return row.issue_id, kind(comment, row.body)
 
 
 def _read(model: type[Any], row: Mapping[str, object], within: str) -> Any:

@@ -20,6 +20,10 @@ ID, OTHER = UUID(int=5), UUID(int=6)
 AT = "2025-12-31T23:00:00Z"
 
 
+def at(moment: str) -> datetime:
+    return datetime.fromisoformat(moment)
+
+
 def operation(number: int, kind: str, data: object = None, *, issue: UUID = ID, **more: Any) -> dict[str, Any]:
     return {
         "id": f"op-{number}",
@@ -62,7 +66,7 @@ async def test_what_was_queued_is_made_in_order(api: Api) -> None:
     content = await api.content(ID)
     assert (content.title, content.status, content.user_id) == ("Slower search", "done", "ben")
     assert (content.labels, content.deleted_at, content.created_by) == (("bug",), None, "ana")
-    assert content.created_at == datetime.fromisoformat(AT)
+    assert content.created_at == at(AT)
     assert await api.head() == 1, "one commit"
     assert {result["seq"] for result in results} == {1}
 
@@ -256,3 +260,28 @@ async def test_a_page_of_changes_is_bounded(api: Api, monkeypatch: pytest.Monkey
     page = await changed(api, 0)
     assert (len(page["changes"]), page["cursor"], page["has_more"]) == (1, 1, True)
     assert (await changed(api, 1))["has_more"] is False
+
+
+def comment(number: int, kind: str, comment_id: str = "c1", **data: Any) -> dict[str, Any]:
+    about = {"issueId": str(ID), **data}
+    return operation(number, kind, about, table_name="comments", record_id=comment_id)
+
+
+async def test_comments_are_records_too(api: Api) -> None:
+    results = await sync(
+        api,
+        insert(1),
+        comment(2, "insert", body="Seen on Monday."),
+        comment(3, "update", body="Seen on Tuesday."),
+        comment(4, "insert", "c2", body="Me too."),
+        comment(5, "delete", "c2"),
+        comment(6, "update", "c3", body="nobody wrote it"),
+        comment(7, "insert", body="taken"),
+        comment(8, "insert", "c4"),
+    )
+    assert statuses(results) == ["applied"] * 5 + ["rejected"] * 3
+    assert results[7]["field"] == "data.body"
+    first, second = (await api.content(ID)).comments
+    assert (first.id, first.body, first.author, first.created_at) == ("c1", "Seen on Tuesday.", "ana", at(AT))
+    assert (second.id, second.deleted_at) == ("c2", at(AT))
+    assert statuses(await sync(api, comment(3, "update", body="Seen on Tuesday."))) == ["duplicate"]
