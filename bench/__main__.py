@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench import engines, feeding, gate, importing, merging, opening, projection, pushing, relay
+from bench import attacks, engines, feeding, gate, importing, merging, opening, projection, pushing, relay
 from bench.cores import Cores
 from bench.facts import facts
 from bench.plan import LoadFailed
@@ -40,6 +40,7 @@ class Section(StrEnum):
     ENGINE = "engine"
     PROJECTION = "projection"
     IMPORT = "import"
+    ATTACKS = "attacks"
 
 
 MEASURES: dict[Section, Callable[[Cores, Scale], Iterator[Report]]] = {
@@ -52,6 +53,7 @@ MEASURES: dict[Section, Callable[[Cores, Scale], Iterator[Report]]] = {
     Section.ENGINE: engines.measure,
     Section.PROJECTION: projection.measure,
     Section.IMPORT: importing.measure,
+    Section.ATTACKS: attacks.measure,
 }
 
 

@@ -24,6 +24,7 @@ class Scale:
     feed_issues: int = 10_000  # of the big workspace; the small one has a tenth
     feed_changes: int = 500  # issues that change while a client is away
     imported: int = 10_000
+    attack_s: float = 10.0
 
     @classmethod
     def quick(cls) -> Scale:
@@ -44,4 +45,5 @@ class Scale:
             feed_issues=2_000,
             feed_changes=100,
             imported=500,
+            attack_s=2.0,
         )

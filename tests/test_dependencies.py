@@ -11,7 +11,9 @@ from typing import Final
 import pytest
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-AUDITOR: Final = "pip-audit==2.10.1"  # in an environment of its own: it brings two dozen packages that nobody else needs
+AUDITOR: Final = (
+    "pip-audit==2.10.1"  # in an environment of its own: it brings two dozen packages that nobody else needs
+)
 
 
 @pytest.mark.long

@@ -1,7 +1,7 @@
 """A real server with two honest people in one issue, and whoever attacks it there.
 
-After each attack the two must still be connected and hear each other. How quickly is measured in `test_calm.py`, on
-many samples; here only that nothing keeps them from it.
+After each attack the two must still be connected and hear each other. How quickly is measured by `make bench
+ARGS=attacks`, on many samples; here only that nothing keeps them from it.
 """
 
 from __future__ import annotations

@@ -20,10 +20,14 @@ PLACE = TypeVar("PLACE", bound=Place)
 
 _WRONG: Final = "some fields are not what they should be"
 _MAX_ERRORS: Final = 100
+NUL: Final = "\0"  # Postgres takes it in no text
 
 
 def read_place(model: type[PLACE], names: Mapping[str, str]) -> PLACE:
     """What the path names. A name that is none is as unknown as one that nobody took."""
+    for name, value in names.items():
+        if NUL in value:
+            raise Problem(model.UNKNOWN[name], "no name holds a NUL character")
     try:
         return model.model_validate(names)
     except ValidationError as error:
@@ -38,6 +42,9 @@ def read_query(model: type[Model], request: Request) -> Model:
     if twice:
         errors = [FieldError(name if name in model.model_fields else "query", "is given twice") for name in twice]
         raise Problem(INVALID, _WRONG, errors=errors[:_MAX_ERRORS])
+    odd = [name for name, value in given if NUL in value and name in model.model_fields]
+    if odd:
+        raise Problem(INVALID, _WRONG, errors=[FieldError(name, "holds a NUL character") for name in odd])
     try:
         return model.model_validate(dict(given))
     except ValidationError as error:
