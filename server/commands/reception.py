@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Column, Table
 
@@ -28,6 +30,8 @@ from storage.store import Workspace
 __all__ = ["AsJson", "DataDir", "DatabaseUrl", "OfUser", "Reception", "WorkspaceName", "reception", "run", "show"]
 
 FAILED = 1
+_IDS: Final = frozenset({"session", "token", "device", "key"})  # what commands are told
+_ANY_WIDTH: Final = 10_000
 
 WorkspaceName = Annotated[str, typer.Option("--workspace", help="slug of the workspace")]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object a line instead of a table")]
@@ -95,18 +99,27 @@ def failed(why: str) -> int:
 
 
 def show(rows: Sequence[Row], *, as_json: bool, nothing: str) -> int:
-    """Every row, or that there is none; the exit code."""
+    """Every row, or that there is none; the exit code. A table leaves out what no row has. Where nobody looks, a row is
+    a line, however long. Times are of the clock on the wall here."""
     if as_json:
         for row in rows:
             print(json.dumps(row, default=_plain, ensure_ascii=False))
     elif rows:
-        table = Table(*(Column(name.replace("_", " "), overflow="fold") for name in rows[0]))
-        for row in rows:
-            table.add_row(*(_text(value) for value in row.values()))
-        Console(highlight=False).print(table, markup=False)
+        told = {name: [_text(row[name]) for row in rows] for name in rows[0]}
+        table = Table(*(_column(name, texts) for name, texts in told.items() if any(texts)), box=SIMPLE)
+        for texts in zip(*(texts for texts in told.values() if any(texts)), strict=True):
+            table.add_row(*texts)
+        width = None if sys.stdout.isatty() else _ANY_WIDTH
+        Console(highlight=False, width=width).print(table, markup=False, crop=False)
     else:
         print(nothing)
     return 0
+
+
+def _column(name: str, texts: Sequence[str]) -> Column:
+    # An id that is cut is of no use to the command that wants it.
+    whole = max(map(len, texts)) if name in _IDS else None
+    return Column(name.replace("_", " "), overflow="fold", min_width=whole)
 
 
 def _plain(value: object) -> str:
@@ -115,5 +128,5 @@ def _plain(value: object) -> str:
 
 def _text(value: object) -> str:
     if isinstance(value, datetime):
-        return value.astimezone().isoformat(sep=" ", timespec="seconds")
+        return f"{value.astimezone():%Y-%m-%d %H:%M:%S}"
     return "" if value is None else str(value)
