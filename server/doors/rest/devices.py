@@ -27,6 +27,7 @@ _MOST: Final = 1_000
 class OfDevice(InWorkspace):
     """`…/devices/{user}/{device}`"""
 
+    UNKNOWN = InWorkspace.UNKNOWN | {"user": UNKNOWN_DEVICE, "device": UNKNOWN_DEVICE}
     user: Name
     device: Name
 
@@ -41,6 +42,7 @@ class OfSession(InWorkspace):
 class OfToken(InWorkspace):
     """`…/tokens/{issued}`"""
 
+    UNKNOWN = InWorkspace.UNKNOWN | {"issued": UNKNOWN_TOKEN}
     issued: Name
 
 

@@ -17,7 +17,12 @@ class Header:
     schema: Mapping[str, object] = field(default_factory=lambda: {"type": "string"})
 
 
-REQUEST_ID: Final = Header("X-Request-Id", "Names the request in the server's log; made up when not sent.", 100)
+# Never refused: one that is too long or not plain is replaced.
+REQUEST_ID: Final = Header(
+    "X-Request-Id",
+    "Names the request in the server's log; made up when none of up to 100 plain characters is sent.",
+    100,
+)
 DEVICE: Final = Header("X-Device-Id", "The device that writes, for the history.", 200)
 IF_NONE_MATCH: Final = Header("If-None-Match", "An `ETag`: 304 when it is still the one.")
 

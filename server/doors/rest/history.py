@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from crdt.jobs_reverts import MakeRevert, Reverted
 from crdt.reverts import Whose
@@ -57,9 +57,24 @@ class BlameQuery(Query):
     field: Literal["title", "description"] = "description"
 
 
+def _given(*names: str) -> dict[str, Any]:
+    return {"required": list(names), "properties": {name: {"type": "string"} for name in names}}
+
+
+def _not_given(*names: str) -> dict[str, Any]:
+    return {"properties": {name: {"type": "null"} for name in names}}
+
+
+_TO: Final = {"allOf": [_given("to"), _not_given("since", "actor", "device")]}
+_SINCE: Final = {"allOf": [_given("since"), _not_given("to"), {"anyOf": [_given("actor"), _given("device")]}]}
+_IS_ONE_OF_TWO: Final[dict[str, Any]] = {"oneOf": [_TO, _SINCE]}
+
+
 class RevertRequest(Nothing):
     """`to`: everything as it was at that moment. Or `since`: what `actor` (or a `device` of anybody, or of the actor)
     did since that moment, beside which the work of all others stays."""
+
+    model_config = ConfigDict(json_schema_extra=_IS_ONE_OF_TWO)
 
     to: Moment | None = None
     since: Moment | None = None

@@ -29,6 +29,7 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_LENGTH
 class OfUser(InWorkspace):
     """`…/members/{user}`"""
 
+    UNKNOWN = InWorkspace.UNKNOWN | {"user": UNKNOWN_USER}
     user: Name
 
 

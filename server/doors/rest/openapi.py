@@ -126,7 +126,7 @@ def _headers(operation: AnyOperation) -> list[dict[str, Any]]:
             "in": "header",
             "required": False,
             "description": header.description,
-            "schema": {**header.schema, "maxLength": header.max_chars},
+            "schema": dict(header.schema) if header is REQUEST_ID else {**header.schema, "maxLength": header.max_chars},
         }
         for header in (REQUEST_ID, *operation.headers)
     ]

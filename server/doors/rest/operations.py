@@ -143,6 +143,8 @@ class Operation(Generic[PLACE, QUERY, BODY]):
     def __post_init__(self) -> None:
         if set(re.findall(r"{(\w+)}", self.path)) != self.place.model_fields.keys():
             raise ValueError(f"{self.id}: the path and its model name different things")
+        if unsaid := self.place.model_fields.keys() - self.place.UNKNOWN.keys():
+            raise ValueError(f"{self.id}: nothing is said where {', '.join(sorted(unsaid))} is no such name")
 
     @property
     def is_in_workspace(self) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Final
 from uuid import UUID
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from crdt.errors import Refused
 from server.doors.rest import cursors
@@ -45,8 +45,15 @@ def _moment(text: str) -> str:
 
 Moment = Annotated[
     str,
-    Field(min_length=1, max_length=40, description="A seq, or a time in ISO 8601; without an offset it is UTC."),
+    Field(min_length=1, max_length=40),
     AfterValidator(_moment),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "anyOf": [{"pattern": "^[0-9]{1,18}$"}, {"format": "date-time"}],
+            "description": "A seq, or a time in ISO 8601; without an offset it is UTC.",
+        }
+    ),
 ]
 
 

@@ -46,7 +46,10 @@ class ImportQuery(Query):
     @field_validator("map")
     @classmethod
     def _are_rules(cls, value: str) -> str:
-        rules_of(_rules(value))
+        try:
+            rules_of(_rules(value))
+        except ValueError:  # it quotes the rule, and what was sent is not repeated
+            raise ValueError("write rules as status:In Review=in_progress, with semicolons between them") from None
         return value
 
     def vocabulary(self, source: Source) -> Vocabulary:

@@ -6,6 +6,7 @@ import re
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import unquote
 
 import pytest
 from starlette.applications import Starlette
@@ -21,6 +22,7 @@ from server.doors.rest.transfer import TransferServices
 from server.metrics import Metrics
 from server.permissions import may_read
 from tests.server.rest.asking import NO_ACCOUNTS, NO_CONFLICTS, NO_OUTBOX, ask, ask_raw, verify
+from tests.server.rest.conftest import Api
 
 
 async def ready() -> None: ...
@@ -79,6 +81,49 @@ async def test_an_operation_whose_path_and_model_differ_is_a_mistake() -> None:
             needs=may_read,
             answers={HTTPStatus.OK: Answer("x")},
         )
+
+
+async def test_a_name_of_a_path_without_a_problem_is_a_mistake() -> None:
+    class OfShelf(InWorkspace):
+        shelf: str
+
+    with pytest.raises(ValueError, match="nothing is said where shelf"):
+        Operation(
+            method="GET",
+            path="/v1/workspaces/{workspace}/shelves/{shelf}",
+            id="x",
+            tag="x",
+            summary="x",
+            place=OfShelf,
+            query=Nothing,
+            body=Nothing,
+            needs=may_read,
+            answers={HTTPStatus.OK: Answer("x")},
+        )
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "slug"),
+    [
+        ("PUT", "members/a%01", "unknown-user"),
+        ("DELETE", "devices/a%01/phone", "unknown-device"),
+        ("DELETE", "tokens/%7f", "unknown-token"),
+    ],
+)
+async def test_a_name_that_can_be_none_is_unknown(api: Api, method: str, path: str, slug: str) -> None:
+    status, problem, _ = await api(method, f"/{unquote(path)}", {"role": "viewer"}, token="admin")
+    assert (status, problem["type"]) == (404, TYPE_PREFIX + slug)
+
+
+async def test_what_the_document_says_of_moments_reverts_and_request_ids_is_what_is_taken(app: Starlette) -> None:
+    _, document, _ = await ask(app, "GET", "/v1/openapi.json", token=None)
+    history = document["paths"]["/v1/workspaces/{workspace}/issues/{issue}/diff"]["get"]
+    by_name = {parameter["name"]: parameter["schema"] for parameter in history["parameters"]}
+    assert {"format": "date-time"} in by_name["from"]["anyOf"]
+    assert "maxLength" not in by_name["X-Request-Id"]  # another is made up, nothing is refused
+    to, since = document["components"]["schemas"]["RevertRequest"]["oneOf"]
+    assert to["allOf"][0]["required"] == ["to"]
+    assert since["allOf"][0]["required"] == ["since"]
 
 
 async def test_an_operation_is_registered_once(served: list[Served]) -> None:
