@@ -39,6 +39,12 @@ class Claims:
             if client in self._at:
                 self._at[client] = seq
 
+    def forget(self, clients: Sequence[int]) -> None:
+        """What brought them was not committed, and the index knows nothing of it any more."""
+        self._known.difference_update(clients)
+        for client in clients:
+            self._at.pop(client, None)
+
     def settle(self, index: Index, news: Sequence[Delta]) -> None:
         """Other nodes' deltas were folded: where one holds a client's first clock and comes before ours, it owns it."""
         self._known |= index.owners.keys()

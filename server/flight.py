@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from crdt.index import Index
 from server.intake import Batch
 from storage.store import NewDelta
 
 
 class Flight:
     """A batch between `append` and COMMIT. `state_vector`: of everything committed once it has landed · `update`: all
-    deltas as one · `claims`: client ids first met in it."""
+    deltas as one · `claims`: client ids first met in it · `before`: the index without it, where it may be overtaken."""
 
-    __slots__ = ("batch", "claims", "deltas", "state_vector", "update")
+    __slots__ = ("batch", "before", "claims", "deltas", "state_vector", "update")
 
     def __init__(
-        self, batch: Batch, deltas: Sequence[NewDelta], state_vector: Mapping[int, int], claims: Sequence[int]
+        self,
+        batch: Batch,
+        deltas: Sequence[NewDelta],
+        state_vector: Mapping[int, int],
+        claims: Sequence[int],
+        before: Index | None = None,
     ) -> None:
         self.batch = batch
         self.deltas = deltas
         self.state_vector = state_vector
         self.claims = claims
+        self.before = before
         self.update = b""
 
 

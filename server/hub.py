@@ -124,6 +124,14 @@ class Hub:
                 session.close(close_codes.GONE, PURGED)
                 raise
 
+    async def version(self, room: Room) -> tuple[int, int]:
+        """The version of a room's issue and its newest seq, which is in the room unless there is a newer one by now.
+        Raises `StoreError`."""
+        version, seq = await self._store.version(room.key.workspace_id, room.key.issue_id)
+        if room.seq < seq:
+            await self._relay.catch_up(room.key.workspace_id)
+        return version, seq
+
     def leave(self, room: Room, session: Session) -> None:
         """A session has ended. Calling it again changes nothing."""
         room.leave(session)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -19,20 +19,21 @@ from crdt.update import EMPTY_UPDATE, merge
 from server import close_codes
 from server.gaps import Gaps, Submission, Tried
 from server.ground import Ground
-from server.session import Incomplete, Outcome, Receipt, Rejected, Session, Stored
+from server.session import Incomplete, Outcome, Overtaken, Receipt, Rejected, Session, Stored
 from storage.conflict_findings import conflicts_of, milliseconds
 from storage.conflicts import NewConflict
 from storage.engine import EngineFailed, EngineUnavailable, IssueKey
+from storage.store import NewDelta
 
 
 class Batch:
     """What one turn accepted. `authors[i]` wrote `updates[i]`, and each is causally closed with those before it.
 
     `weight` counts the bytes of what was submitted · `stuck`: sessions that wait for what other nodes committed ·
-    `conflicts`: by number of the update they were found in.
+    `conflicts`: by number of the update they were found in · `is_overtaken`: nothing of it is kept.
     """
 
-    __slots__ = ("authors", "conflicts", "receipts", "stuck", "updates", "weight")
+    __slots__ = ("authors", "conflicts", "is_overtaken", "receipts", "stuck", "updates", "weight")
 
     def __init__(self) -> None:
         self.conflicts: dict[int, list[NewConflict]] = {}
@@ -41,6 +42,7 @@ class Batch:
         self.receipts: list[tuple[Receipt, Callable[[int], Outcome]]] = []
         self.stuck: list[Session] = []
         self.weight = 0
+        self.is_overtaken = False
 
     def note(self, found: Sequence[NewConflict]) -> None:
         """Conflicts in what is accepted next. A loser whose author replaces it in the same turn has lost nothing, and
@@ -60,10 +62,26 @@ class Batch:
             replace(one, supersedes=made_up_for.get((one.field, one.supersedes), one.supersedes)) for one in found
         )
 
+    def deltas(self, key: IssueKey, now: datetime, after: int | None) -> list[NewDelta]:
+        """What goes into the log. `after`: see `NewDelta`, of a batch of one update."""
+        return [
+            NewDelta(
+                key.workspace_id,
+                key.issue_id,
+                update,
+                author.identity.user_id,
+                author.identity.device_id,
+                now,
+                self.conflicts.get(at, ()),
+                after,
+            )
+            for at, (author, update) in enumerate(zip(self.authors, self.updates, strict=True))
+        ]
+
     def call_receipts(self, seq: int) -> None:
         """Tell everybody in here what became of their updates; `seq` is the newest of the issue."""
         for receipt, outcome in self.receipts:
-            receipt(outcome(seq))
+            receipt(Overtaken() if self.is_overtaken else outcome(seq))
 
 
 class Intake:
@@ -122,14 +140,24 @@ class Intake:
         self._paused.clear()
         self.gaps.clear()
 
-    def take_large(self) -> Submission | None:
-        """The next submission if it is too big to be checked on the loop."""
-        if self._inbox and self._is_large(self._inbox[0]) and not self.gaps.holds(self._inbox[0][0]):
+    def take_alone(self) -> Submission | None:
+        """The next submission if it is checked by an engine, as a turn of its own: it is too big for the loop, or may
+        be overtaken, after which the index must be what it was."""
+        if self._inbox and self._is_alone(self._inbox[0]) and not self.gaps.holds(self._inbox[0][0]):
             return self._inbox.pop(0)
         return None
 
+    def overtaken(self, submission: Submission) -> Batch:
+        """A turn of an update that comes too late for what it was to come right after."""
+        batch = Batch()
+        batch.weight = len(submission[1])
+        if submission[2] is not None:
+            batch.receipts.append((submission[2], Stored))
+        batch.is_overtaken = True
+        return batch
+
     def take_turn(self) -> Batch:
-        """Gate what has come in, up to the next large update."""
+        """Gate what has come in, up to the next update that goes alone."""
         batch = Batch()
         self._count()
         groups = self._groups()
@@ -174,7 +202,7 @@ class Intake:
         return True
 
     async def check(self, batch: Batch, submission: Submission) -> None:
-        """Have an engine gate a large update, on a copy of the index, which must not change meanwhile."""
+        """Have an engine gate an update, on a copy of the index, which must not change meanwhile."""
         session, update, _ = submission
         if session.is_dismissed:
             batch.weight += len(update)
@@ -273,7 +301,7 @@ class Intake:
             session = submission[0]
             if self.gaps.holds(session):
                 self.gaps.park(session, [submission])
-            elif self._is_large(submission):
+            elif self._is_alone(submission):
                 taken = at
                 break
             else:
@@ -287,8 +315,9 @@ class Intake:
         self._metrics.update_bytes.inc(self._received_bytes)
         self._received = self._received_bytes = 0
 
-    def _is_large(self, submission: Submission) -> bool:
-        return len(submission[1]) > self._limits.max_inline_update_bytes
+    def _is_alone(self, submission: Submission) -> bool:
+        session, update, _ = submission
+        return len(update) > self._limits.max_inline_update_bytes or session.after is not None
 
     def _admit(self, batch: Batch, accepted: list[bytes], submission: Submission) -> bool:
         session, update, _ = submission

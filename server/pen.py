@@ -40,13 +40,14 @@ class Pen:
             raise Unavailable("the issue cannot be opened now") from error
         return self._room
 
-    async def write(self, update: bytes, conflicts: Sequence[NewConflict] = ()) -> Outcome:
-        """Submit, and wait for the commit; what it conflicts with is recorded with it. Raises `Unavailable` when the
-        room ends first."""
+    async def write(self, update: bytes, conflicts: Sequence[NewConflict] = (), after: int | None = None) -> Outcome:
+        """Submit, and wait for the commit; what it conflicts with is recorded with it. With `after`, only if that is
+        the newest seq of the issue. Raises `Unavailable` when the room ends first."""
         assert self._room is not None
         if self._session.is_closed:
             raise Unavailable("the issue was closed meanwhile")
         self._session.conflicts = conflicts
+        self._session.after = after
         self._receipt = asyncio.get_running_loop().create_future()
         self._room.submit(self._session, update, self._answered)
         return await self._receipt

@@ -29,6 +29,10 @@ class Invalid(RecordError):
     """The edit holds a value that cannot be written."""
 
 
+class Overtaken(RecordError):
+    """The issue is at another version than the edit was to be made at."""
+
+
 class Unwritable(RecordError):
     """The document, or its gate, does not take the edit."""
 

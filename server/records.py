@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from inspect import isawaitable
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
 
@@ -21,17 +21,30 @@ from crdt.records import FieldWrite
 from crdt.shape import Author
 from crdt.update import EMPTY_UPDATE
 from crdt.writing import CLIENT_ID_BITS
+from server import session
 from server.clock import Clock
 from server.hub import Hub
 from server.pen import Pen
 from server.permissions import Identity, may_comment
-from server.record_errors import Exists, Forbidden, Invalid, NoComment, NotThere, RecordError, Unavailable, Unwritable
+from server.record_errors import (
+    Exists,
+    Forbidden,
+    Invalid,
+    NoComment,
+    NotThere,
+    Overtaken,
+    RecordError,
+    Unavailable,
+    Unwritable,
+)
 from server.room import Room
 from server.session import Rejected, Stored
 from storage.conflicts import NewConflict
 from storage.engine import Engine, EngineFailed, EngineUnavailable, IssueKey
+from storage.errors import StoreError
 from storage.store import Workspace
 
+_ATTEMPTS: Final = 5  # to write at a version, while others write too
 _FAILURES: Final = {
     edits.NOT_THERE: NotThere("no such issue"),
     edits.NO_COMMENT: NoComment("no such comment"),
@@ -44,11 +57,12 @@ _FAILURES: Final = {
 @dataclass(frozen=True, slots=True)
 class Written:
     """The edit is committed; `seq`: the newest seq of the issue that it takes to see it · `is_new`: the issue or the
-    comment began here."""
+    comment began here · `version`: of the issue now, where it was asked for one."""
 
     issue_id: UUID
     seq: int
     is_new: bool
+    version: int | None = None
 
 
 class Made(Protocol):
@@ -72,6 +86,10 @@ class Issue:
     author: Author
     seq: int
     heads: Mapping[str, FieldWrite]
+
+
+JobOf: TypeAlias = Callable[[Issue], Job[Result] | Awaitable[Job[Result]]]
+OnlyAt: TypeAlias = Callable[[int], bool]  # of a version: whether an edit may be made right after it
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +121,17 @@ class Records:
         self._secret = secrets.token_bytes(16)
 
     async def change(
-        self, workspace: Workspace, identity: Identity, issue_id: UUID, edit: Edit, *, device: str | None = None
+        self,
+        workspace: Workspace,
+        identity: Identity,
+        issue_id: UUID,
+        edit: Edit,
+        *,
+        device: str | None = None,
+        only_at: OnlyAt | None = None,
     ) -> Written:
         """Make an edit and commit it. Raises `RecordError` in all its kinds."""
-        (written,) = await self.change_issue(workspace, identity, issue_id, [edit], device=device)
+        (written,) = await self.change_issue(workspace, identity, issue_id, [edit], device=device, only_at=only_at)
         if isinstance(written, RecordError):
             raise written
         return written
@@ -119,6 +144,7 @@ class Records:
         wanted: Sequence[Edit],
         *,
         device: str | None = None,
+        only_at: OnlyAt | None = None,
     ) -> list[Written | RecordError]:
         """Make edits of one issue in order and commit them together; one that fails is left out. Raises `RecordError`
         for what concerns them all."""
@@ -127,33 +153,72 @@ class Records:
         def job(issue: Issue) -> MakeEdits:
             return MakeEdits(str(issue_id), issue.updates, issue.client_id, issue.author, wanted)
 
-        edited, seq = await self.make(workspace, identity, issue_id, job, device=device)
-        return [_result(issue_id, seq, edit, told) for edit, told in zip(wanted, edited.outcomes, strict=True)]
+        async with self._at_desk(workspace, identity, issue_id, device) as desk:
+            if only_at is None:
+                edited, seq, version = *await self._write(desk, job), None
+            else:
+                edited, seq, version = await self._write_at(desk, job, only_at)
+        outcomes = zip(wanted, edited.outcomes, strict=True)
+        return [_result(Written(issue_id, seq, False, version), edit, told) for edit, told in outcomes]
 
     async def make(
         self,
         workspace: Workspace,
         identity: Identity,
         issue_id: UUID,
-        job_of: Callable[[Issue], Job[Result] | Awaitable[Job[Result]]],
+        job_of: JobOf[Result],
         *,
         device: str | None = None,
         write_down: Callable[[Result], Awaitable[Sequence[NewConflict]]] | None = None,
+        only_at: OnlyAt | None = None,
     ) -> tuple[Result, int]:
         """Have an engine make an update of an issue, and commit it: what it made, and the seq that holds it.
         `write_down` is awaited in between, for who may `send` the same bytes again, and says what they conflict with.
-        Raises `RecordError`."""
+        With `only_at`, nothing is written down. Raises `RecordError`."""
         async with self._at_desk(workspace, identity, issue_id, device) as desk:
-            author = Author(desk.writer.user_id, desk.writer.device_id or "", self._services.clock.now())
-            client_id = self._client_id(desk.key, desk.writer.user_id)
-            issue = Issue(desk.room.updates(), client_id, author, desk.room.seq, desk.room.heads)
-            job = job_of(issue)
-            made = await self._made(desk.key, await job if isawaitable(job) else job)
-            if made.update == EMPTY_UPDATE:
-                return made, desk.room.seq
-            with self._unless_lost(is_written_down=write_down is not None):
-                conflicts = () if write_down is None else await write_down(made)
-                return made, await _commit(desk.pen, made.update, conflicts)
+            if only_at is None:
+                return await self._write(desk, job_of, write_down)
+            return (await self._write_at(desk, job_of, only_at))[:2]
+
+    async def _write(
+        self,
+        desk: _Desk,
+        job_of: JobOf[Result],
+        write_down: Callable[[Result], Awaitable[Sequence[NewConflict]]] | None = None,
+        after: int | None = None,
+    ) -> tuple[Result, int]:
+        author = Author(desk.writer.user_id, desk.writer.device_id or "", self._services.clock.now())
+        client_id = self._client_id(desk.key, desk.writer.user_id)
+        issue = Issue(desk.room.updates(), client_id, author, desk.room.seq, desk.room.heads)
+        job = job_of(issue)
+        made = await self._made(desk.key, await job if isawaitable(job) else job)
+        if made.update == EMPTY_UPDATE:
+            return made, desk.room.seq
+        with self._unless_lost(is_written_down=write_down is not None):
+            conflicts = () if write_down is None else await write_down(made)
+            return made, await _commit(desk.pen, made.update, conflicts, after)
+
+    async def _write_at(self, desk: _Desk, job_of: JobOf[Result], only_at: OnlyAt) -> tuple[Result, int, int]:
+        """Write right after what `only_at` was asked of, and say which version that makes. Whoever is overtaken asks
+        again: that the version is another one is only said of what is in the log."""
+        for _ in range(_ATTEMPTS):
+            version, seq = await self._version(desk.room)
+            if not only_at(version) and version:  # nobody has written to 0: that is said otherwise
+                raise Overtaken(f"the issue is at version {version}")
+            if desk.room.seq != seq:
+                continue
+            try:
+                made, written = await self._write(desk, job_of, after=seq)
+            except Overtaken:
+                continue
+            return made, written, version if made.update == EMPTY_UPDATE else version + 1
+        raise Unavailable("others write to the issue all the while")
+
+    async def _version(self, room: Room) -> tuple[int, int]:
+        try:
+            return await self._services.hub.version(room)
+        except StoreError as error:
+            raise Unavailable("the version cannot be read now") from error
 
     async def send(
         self,
@@ -208,7 +273,7 @@ class Records:
         somewhere, all client ids are drawn anew."""
         try:
             yield
-        except (Forbidden, Unwritable):
+        except (Forbidden, Unwritable, Overtaken):
             if is_written_down:
                 self._secret = secrets.token_bytes(16)
             raise
@@ -217,10 +282,12 @@ class Records:
             raise
 
 
-async def _commit(pen: Pen, update: bytes, conflicts: Sequence[NewConflict]) -> int:
-    outcome = await pen.write(update, conflicts)
+async def _commit(pen: Pen, update: bytes, conflicts: Sequence[NewConflict], after: int | None = None) -> int:
+    outcome = await pen.write(update, conflicts, after)
     if isinstance(outcome, Stored):
         return outcome.seq
+    if isinstance(outcome, session.Overtaken):
+        raise Overtaken("the issue was written to meanwhile")
     if isinstance(outcome, Rejected) and outcome.refused.reason == FORBIDDEN:
         raise Forbidden(outcome.refused.detail)
     if isinstance(outcome, Rejected) and outcome.refused.reason != CLIENT_ID:
@@ -236,8 +303,8 @@ def _check(wanted: Sequence[Edit]) -> None:
         raise Invalid(str(error)) from None
 
 
-def _result(issue_id: UUID, seq: int, edit: Edit, told: str) -> Written | RecordError:
+def _result(written: Written, edit: Edit, told: str) -> Written | RecordError:
     if told in _FAILURES:
         failure = _FAILURES[told]
         return type(failure)(*failure.args)
-    return Written(issue_id, seq, isinstance(edit, Begin | AddComment) and told == edits.MADE)
+    return replace(written, is_new=isinstance(edit, Begin | AddComment) and told == edits.MADE)

@@ -30,8 +30,8 @@ from server.intake import Batch, Intake
 from server.session import Receipt, Session
 from storage.conflict_findings import arrival_of, conflicts_of
 from storage.engine import IssueKey
-from storage.errors import Overloaded, Purged, StoreError, UnknownWorkspace
-from storage.store import Delta, NewDelta
+from storage.errors import Overloaded, Overtaken, Purged, StoreError, UnknownWorkspace
+from storage.store import Delta
 
 
 class Room:
@@ -165,7 +165,7 @@ class Room:
         if news[-1].is_tombstone:
             self.close(close_codes.GONE, PURGED)
             return
-        if self._is_checking:
+        if self._is_holding_back:
             self._held_back.extend(news)  # the index is out of the house
             return
         before = dict(self._intake.index.state_vector)
@@ -220,17 +220,20 @@ class Room:
         if self.is_closed:
             return
         try:
-            large = self._intake.take_large()
-            if large is not None:
-                self._is_checking = True
-                self._ground.spawn(self._check(large))
-            else:
+            alone = self._intake.take_alone()
+            if alone is None:
                 self._launch(self._intake.take_turn())
+            elif alone[0].after in (None, self.seq):
+                self._is_checking = True
+                self._ground.spawn(self._check(alone))
+            else:
+                self._launch(self._intake.overtaken(alone))
         except Exception:  # noqa: BLE001 -- the top of a turn
             self._crash("room turn")
 
-    def _launch(self, batch: Batch) -> None:
-        """Send a batch to the log, or be done with it if nothing in it is new."""
+    def _launch(self, batch: Batch, before: Index | None = None) -> None:
+        """Send a batch to the log, or be done with it if nothing in it is new. `before`: the index to go back to when
+        the batch is overtaken."""
         for session in batch.stuck:
             self._ground.spawn(self._catch_up(session))
         if not batch.updates:
@@ -238,16 +241,9 @@ class Room:
             self._intake.release(batch.weight)
             self._next_turn()
             return
-        now = self._ground.clock.now()
-        workspace_id, issue_id = self.key.workspace_id, self.key.issue_id
-        deltas = [
-            NewDelta(workspace_id, issue_id, update, author.identity.user_id, author.identity.device_id, now)
-            for author, update in zip(batch.authors, batch.updates, strict=True)
-        ]
-        if batch.conflicts:
-            deltas = [delta._replace(conflicts=batch.conflicts.get(at, ())) for at, delta in enumerate(deltas)]
         index = self._intake.index
-        self._flight = Flight(batch, deltas, dict(index.state_vector), self._claims.note(index))
+        deltas = batch.deltas(self.key, self._ground.clock.now(), None if before is None else self.seq)
+        self._flight = Flight(batch, deltas, dict(index.state_vector), self._claims.note(index), before)
         self._append(self._flight, self._loop.time() + self._ground.limits.overload_timeout)
         self._flight.update = merge(batch.updates)  # while the database works
 
@@ -272,7 +268,8 @@ class Room:
             self._lost(StoreError("the appender was stopped"))
             return
         failure = future.exception()
-        if failure is not None:
+        is_overtaken = isinstance(failure, Overtaken) and flight.before is not None
+        if failure is not None and not is_overtaken:
             self._lost(failure)
             return
         if self.is_closed:
@@ -280,12 +277,13 @@ class Room:
             self._ground.settled(self.key)
             return
         try:
-            self._publish(flight, future.result())
+            self._take_back(flight) if is_overtaken else self._publish(flight, future.result())
         except Exception:  # noqa: BLE001 -- the top of a turn
             self._crash("room publish")
 
     def _publish(self, flight: Flight, seqs: Sequence[int]) -> None:
         batch, fed, self._fed = flight.batch, self._fed, set()
+        self._held_back = [delta for delta in self._held_back if delta.seq not in seqs]
         self._ground.committed(self.key.workspace_id, seqs)
         self._claims.commit(flight.claims, seqs[-1])
         if not fed.issuperset(seqs):  # else the relay read them before the appender heard of its commit
@@ -298,10 +296,22 @@ class Room:
         self._report_late()
         batch.call_receipts(self.seq)
         self._intake.release(batch.weight)
+        self._feed_held_back()
         if self._intake.is_empty:
             self._next_turn()
         else:
             self._turn()  # at once, so that it is in the appender's next batch
+
+    def _take_back(self, flight: Flight) -> None:
+        """The log was written to by another node: the room is what it was before, and its session hears of it."""
+        assert flight.before is not None
+        self._intake.index = flight.before
+        self._claims.forget(flight.claims)
+        flight.batch.is_overtaken = True
+        flight.batch.call_receipts(self.seq)
+        self._intake.release(flight.batch.weight)
+        self._feed_held_back()
+        self._next_turn()
 
     def _next_turn(self) -> None:
         if not self._intake.is_empty:
@@ -321,25 +331,35 @@ class Room:
             self._ground.conflicts.late(self.key, max(self.seq, delta.seq), found, delta.created_at)
 
     async def _check(self, submission: Submission) -> None:
-        """A large update is checked by an engine, on a copy of the index; everything behind it waits."""
-        batch = Batch()
+        """A large update, or one that may be overtaken, is checked by an engine, on a copy of the index; everything
+        behind it waits."""
+        batch, before = Batch(), self._intake.index
         try:
             await self._intake.check(batch, submission)
         except Exception:  # noqa: BLE001 -- the top of a turn
             self._crash("room check")
-        self._checked(batch)
+        self._checked(batch, None if submission[0].after is None else before)
 
-    def _checked(self, batch: Batch) -> None:
+    def _checked(self, batch: Batch, before: Index | None) -> None:
         self._is_checking = False
         if self.is_closed:
             self._ground.settled(self.key)
             return
-        held_back, self._held_back = self._held_back, []
         try:
-            self._launch(batch)
+            self._launch(batch, before)
         except Exception:  # noqa: BLE001 -- the top of a turn
             self._crash("room check")
-        self.feed(held_back)
+        self._feed_held_back()
+
+    @property
+    def _is_holding_back(self) -> bool:
+        """Whether the index must not change now: it is being copied, or may have to be put back."""
+        return self._is_checking or (self._flight is not None and self._flight.before is not None)
+
+    def _feed_held_back(self) -> None:
+        if not self._is_holding_back:
+            held_back, self._held_back = self._held_back, []
+            self.feed(held_back)
 
     async def _catch_up(self, session: Session) -> None:
         """A gap: read what other nodes committed, then check the session's updates again."""

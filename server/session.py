@@ -45,7 +45,12 @@ class Rejected:
     refused: Refused
 
 
-Outcome = Stored | Incomplete | Rejected
+@dataclass(frozen=True, slots=True)
+class Overtaken:
+    """Nothing of the update was kept: the issue was written to since the seq that it was to come right after."""
+
+
+Outcome = Stored | Incomplete | Rejected | Overtaken
 Receipt = Callable[[Outcome], None]
 
 
@@ -70,6 +75,7 @@ class Session:
     """One peer in one room. Doors make it, a room feeds it; `name` is for logs only."""
 
     __slots__ = (
+        "after",
         "behind",
         "conflicts",
         "connection",
@@ -100,6 +106,7 @@ class Session:
         self.name = name
         self.is_server = is_server
         self.conflicts: Sequence[NewConflict] = ()  # what its update conflicts with beside what its bytes show
+        self.after: int | None = None  # the seq of the issue that its update is to come right after, or not at all
         self._allow(identity)
         self.behind: Behind | None = None
         self.lacks_presence = False

@@ -24,6 +24,10 @@ class Corrupt(StoreError):
     """Stored bytes do not match their checksum, or do not decode. Never served, never overwritten."""
 
 
+class Overtaken(StoreError):
+    """An issue was written to behind what a delta was to come right after. Nothing of the batch was committed."""
+
+
 class Purged(StoreError):
     """The issue was deleted for good: nothing is left of it, and it takes no more edits."""
 

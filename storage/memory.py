@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import Final, Literal, TypeAlias
 from uuid import UUID, uuid5
 
-from storage.errors import NotPurgeable, Trimmed, UnknownWorkspace
+from storage.errors import NotPurgeable, Overtaken, Trimmed, UnknownWorkspace
 from storage.memory_ledger import MemoryLedger
 from storage.memory_rows import Rows, Turn
 from storage.store import (
@@ -56,7 +56,10 @@ class MemoryStore:
         if any(delta.workspace_id not in self._workspaces for delta in batch):
             raise UnknownWorkspace("a delta names a workspace that does not exist")
         for delta in batch:
-            self._workspaces[delta.workspace_id].expect_there(delta.issue_id)
+            rows = self._workspaces[delta.workspace_id]
+            rows.expect_there(delta.issue_id)
+            if delta.after is not None and rows.stored_issue(delta.issue_id).seq > delta.after:
+                raise Overtaken(f"issue {delta.issue_id} was written to since")
         seqs = [self._append(delta) for delta in batch]
         await self.fault("after", "append")
         return seqs
@@ -75,6 +78,12 @@ class MemoryStore:
         await self.fault("before", "load")
         rows = self._workspaces.get(workspace_id)
         return unless_purged(rows.stored_issue(issue_id), issue_id) if rows else StoredIssue(None, [])
+
+    async def version(self, workspace_id: int, issue_id: UUID) -> tuple[int, int]:
+        await self.fault("before", "version")
+        rows = self._workspaces.get(workspace_id)
+        issue = rows.stored_issue(issue_id) if rows else StoredIssue(None, [])
+        return issue.version, issue.seq
 
     async def load_many(self, workspace_id: int, issue_ids: Sequence[UUID]) -> dict[UUID, StoredIssue]:
         await self.fault("before", "load_many")

@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 
 from storage.database import Database
-from storage.errors import Purged, StoreUnavailable, Trimmed, UnknownWorkspace
+from storage.errors import Overtaken, Purged, StoreUnavailable, Trimmed, UnknownWorkspace
 from storage.isolation import Connection, turn_to
 from storage.postgres_ledger import PostgresLedger
 from storage.store import (
@@ -67,8 +67,8 @@ class PostgresStore:
         raise StoreUnavailable("issues of the workspace are being purged all the while")
 
     async def _try_to_append(self, batch: Sequence[NewDelta]) -> list[int]:
-        if any(delta.conflicts for delta in batch):
-            return deltas.numbered(batch, await self._append_with_conflicts(batch))
+        if any(delta.conflicts or delta.after is not None for delta in batch):
+            return deltas.numbered(batch, await self._append_with_care(batch))
         workspace_ids, *columns = deltas.append_arguments(batch)
         if len(set(workspace_ids)) > 1:
             return deltas.numbered(batch, await self._append.fetch(workspace_ids, *columns))
@@ -87,22 +87,29 @@ class PostgresStore:
         if not known.issuperset(workspace_ids):
             raise UnknownWorkspace("a delta names a workspace that does not exist")
 
-    async def _append_with_conflicts(self, batch: Sequence[NewDelta]) -> list[asyncpg.Record]:
-        """Conflicts are content, so each workspace's part runs for itself; in one transaction, and in the order in
-        which every append locks workspaces."""
+    async def _append_with_care(self, batch: Sequence[NewDelta]) -> list[asyncpg.Record]:
+        """With conflicts, which are content, and what deltas are to come after. So each workspace's part runs for
+        itself; in one transaction, and in the order in which every append locks workspaces."""
         parts: dict[int, list[NewDelta]] = {}
         for delta in batch:
             parts.setdefault(delta.workspace_id, []).append(delta)
         bumped: list[asyncpg.Record] = []
-        doing = "append to the log, with conflicts"
+        doing = "append to the log, with care"
         async with self._database.directory(doing) as connection, connection.transaction():
             for workspace_id, part in sorted(parts.items()):
                 await turn_to(connection, workspace_id)
+                await _expect_newest(connection, workspace_id, part)
                 bumped += await connection.fetch(conflicts.APPEND, *conflicts.append_arguments(part))
         return bumped
 
     async def load(self, workspace_id: int, issue_id: UUID) -> StoredIssue:
         return unless_purged((await self.load_many(workspace_id, [issue_id]))[issue_id], issue_id)
+
+    async def version(self, workspace_id: int, issue_id: UUID) -> tuple[int, int]:
+        async with self._database.session("read an issue's version", workspace_id) as connection:
+            row = await connection.fetchrow(deltas.VERSION, workspace_id, issue_id)
+        assert row is not None
+        return row["version"], row["seq"]
 
     async def load_many(self, workspace_id: int, issue_ids: Sequence[UUID]) -> dict[UUID, StoredIssue]:
         async with self._database.session("load issues", workspace_id) as connection:
@@ -322,6 +329,16 @@ async def _one_view(connection: Connection) -> AsyncIterator[None]:
     """Everything read inside is from the same moment."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         yield
+
+
+async def _expect_newest(connection: Connection, workspace_id: int, part: Sequence[NewDelta]) -> None:
+    """What is to come right after a delta does, and will until COMMIT. Raises `Overtaken`."""
+    expected = {delta.issue_id: delta.after for delta in part if delta.after is not None}
+    if expected:
+        await connection.execute(deltas.LOCK, workspace_id)
+        overtaken = await connection.fetchval(deltas.OVERTAKEN, workspace_id, list(expected), list(expected.values()))
+        if overtaken is not None:
+            raise Overtaken(f"issue {overtaken} was written to since")
 
 
 async def _lock(connection: Connection, workspace_id: int, issue_id: UUID) -> tuple[int, int]:

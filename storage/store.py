@@ -24,7 +24,8 @@ TOMBSTONE: Final = b""
 class NewDelta(NamedTuple):
     """One accepted update on its way into the log. `update` is causally closed Yjs v1 bytes, all of it new.
 
-    `conflicts`: what it overwrote, or what overwrote it; recorded in the same transaction.
+    `conflicts`: what it overwrote, or what overwrote it; recorded in the same transaction · `after`: the newest seq of
+    its issue, where it may be committed only as the next one.
     """
 
     workspace_id: int
@@ -34,6 +35,7 @@ class NewDelta(NamedTuple):
     device_id: str | None
     created_at: datetime
     conflicts: Sequence[NewConflict] = ()
+    after: int | None = None
 
 
 class Delta(NamedTuple):
@@ -183,11 +185,15 @@ class Store(Protocol):
 
     async def append(self, batch: Sequence[NewDelta]) -> list[int]:
         """Commit a batch, with the conflicts in it, in one statement and return the seq of each delta, in order. Dense
-        per workspace, in commit order. Raises `UnknownWorkspace` when one delta names no workspace and `Purged` when
-        one names an issue that is purged; nothing is committed then."""
+        per workspace, in commit order. Raises `UnknownWorkspace` when one delta names no workspace, `Purged` when one
+        names an issue that is purged and `Overtaken` when one would not come right `after` what it names; nothing is
+        committed then."""
 
     async def load(self, workspace_id: int, issue_id: UUID) -> StoredIssue:
         """Newest snapshot and everything after it, in one consistent read. Raises `Purged`."""
+
+    async def version(self, workspace_id: int, issue_id: UUID) -> tuple[int, int]:
+        """How many deltas the issue has had, and the newest seq among them; zeros for one that nobody wrote."""
 
     async def load_many(self, workspace_id: int, issue_ids: Sequence[UUID]) -> dict[UUID, StoredIssue]:
         """`load` for many issues in one consistent read. Those that are purged say so (`is_purged`)."""

@@ -61,6 +61,26 @@ WITH bumped AS (
     LEFT JOIN bumped ON true
 ) SELECT before FROM bumped"""
 
+# For deltas that may only come right after a certain one. The lock first, in a statement of its own, so that the next
+# one sees what was committed while we waited for it. A snapshot tells of deltas that are trimmed.
+LOCK: Final = "SELECT FROM workspaces WHERE id = $1 FOR NO KEY UPDATE"
+OVERTAKEN: Final = """
+SELECT issue_id FROM unnest($2::uuid[], $3::bigint[]) AS e (issue_id, after)
+WHERE EXISTS (SELECT FROM deltas AS d WHERE d.workspace_id = $1 AND d.issue_id = e.issue_id AND d.seq > after)
+    OR EXISTS (SELECT FROM snapshots AS s WHERE s.workspace_id = $1 AND s.issue_id = e.issue_id AND s.seq > after)
+LIMIT 1"""
+
+VERSION: Final = """
+WITH snapshot AS (
+    SELECT seq, version FROM snapshots WHERE workspace_id = $1 AND issue_id = $2 ORDER BY seq DESC LIMIT 1
+), tail AS (
+    SELECT count(*) AS deltas, max(seq) AS seq FROM deltas
+    WHERE workspace_id = $1 AND issue_id = $2 AND seq > coalesce((SELECT seq FROM snapshot), 0)
+)
+SELECT coalesce((SELECT version FROM snapshot), 0) + deltas AS version,
+    coalesce(seq, (SELECT seq FROM snapshot), 0) AS seq
+FROM tail"""
+
 TAIL: Final = f"""
 SELECT {_COLUMNS} FROM deltas WHERE workspace_id = $1 AND issue_id = $2 AND seq > $3 ORDER BY seq"""
 RANGE: Final = f"""
@@ -84,7 +104,7 @@ SELECT count(*) AS rows, max(seq) AS floor FROM trimmed"""
 
 def append_arguments(batch: Sequence[NewDelta]) -> tuple[Sequence[Any], ...]:
     """The columns of a batch, in the order `APPEND` takes them; `APPEND_TO_ONE` takes one id in place of the first."""
-    workspaces, issues, updates, actors, devices, times, _ = zip(*batch, strict=True)
+    workspaces, issues, updates, actors, devices, times, *_ = zip(*batch, strict=True)
     checksums = list(map(checksum, issues, updates))
     return workspaces, issues, updates, checksums, actors, devices, times
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from crdt.issue import IssueContent
-from storage.errors import Trimmed, UnknownWorkspace
+from storage.errors import Overtaken, Trimmed, UnknownWorkspace
 from storage.store import IssueExtent, ProjectedIssue, Store, StoredIssue
 from tests.storage.rows import ISSUE, NOON, OTHER_ISSUE, comment, new_delta, projected, snapshot
 
@@ -55,6 +55,30 @@ class TestAppend:
     async def test_numbers_deltas_densely_from_one(self, twin: Store, workspace: int) -> None:
         assert await twin.append([new_delta(workspace), new_delta(workspace, OTHER_ISSUE)]) == [1, 2]
         assert await twin.append([new_delta(workspace)]) == [3]
+
+    async def test_takes_a_delta_right_after_what_it_names_or_not_at_all(self, twin: Store, workspace: int) -> None:
+        first, other = new_delta(workspace), new_delta(workspace, OTHER_ISSUE)
+        assert await twin.append([first._replace(after=0), other]) == [1, 2]
+        assert await twin.append([first._replace(after=1), other]) == [3, 4]
+        with pytest.raises(Overtaken):
+            await twin.append([other, first._replace(after=1)])
+        assert await twin.version(workspace, ISSUE) == (2, 3)
+        assert await twin.version(workspace, OTHER_ISSUE) == (2, 4)
+
+    async def test_the_version_counts_what_a_snapshot_holds_and_what_is_trimmed(
+        self, twin: Store, workspace: int
+    ) -> None:
+        assert await twin.version(workspace, ISSUE) == (0, 0)
+        await twin.append([new_delta(workspace)] * 3)
+        await project(twin, workspace)
+        await twin.save_snapshot(snapshot(workspace, 3))
+        await twin.trim(workspace, ISSUE, 3)
+        counted = (await twin.load(workspace, ISSUE)).version
+        assert await twin.version(workspace, ISSUE) == (counted, 3)
+        await twin.append([new_delta(workspace)])
+        assert await twin.version(workspace, ISSUE) == (counted + 1, 4)
+        with pytest.raises(Overtaken):
+            await twin.append([new_delta(workspace)._replace(after=2)])
 
     async def test_moves_the_head(self, twin: Store, workspace: int) -> None:
         await twin.append([new_delta(workspace)] * 3)

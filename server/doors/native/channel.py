@@ -24,7 +24,7 @@ from server.doors.native.pushes import Pushes
 from server.hub import Hub
 from server.permissions import Identity
 from server.room import Room
-from server.session import Incomplete, Outcome, Rejected, Session, Stored
+from server.session import Incomplete, Outcome, Overtaken, Rejected, Session, Stored
 from server.websocket import Connection
 from storage.errors import StoreError
 from storage.store import Workspace
@@ -206,6 +206,8 @@ class Channel:
             case Rejected(refused):
                 self._ground.pushes.refuse(entry, refused.reason, refused.detail)
                 self._restate()
+            case Overtaken():
+                raise AssertionError("nobody pushes what may be overtaken")
             case _:
                 assert_never(outcome)
         if self._unanswered or self.is_open:

@@ -10,9 +10,10 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from server.doors.rest import cursors
-from server.doors.rest.headers import Header
+from server.doors.rest.headers import IF_MATCH, IF_NONE_MATCH, Header
 from server.doors.rest.paths import Place
 from server.doors.rest.problems import INVALID, TOO_LARGE, FieldError, Problem
+from server.doors.rest.tags import Tags, read_tags
 from storage.tables.issue_queries import KeysetValue
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -20,6 +21,7 @@ PLACE = TypeVar("PLACE", bound=Place)
 
 _WRONG: Final = "some fields are not what they should be"
 _MAX_ERRORS: Final = 100
+_READS: Final = ("GET", "HEAD")
 NUL: Final = "\0"  # Postgres takes it in no text
 
 
@@ -72,10 +74,26 @@ async def read_body(model: type[Model], request: Request, max_bytes: int) -> Mod
 
 def check_headers(headers: Sequence[Header], request: Request) -> None:
     """Headers are shorter than their bounds."""
-    long = [header for header in headers if len(request.headers.get(header.name, "")) > header.max_chars]
+    long = [h for h in headers if sum(map(len, request.headers.getlist(h.name))) > h.max_chars]
     if long:
         errors = [FieldError(header.name, f"has more than {header.max_chars} characters") for header in long]
         raise Problem(INVALID, _WRONG, errors=errors)
+
+
+def check_conditions(headers: Sequence[Header], request: Request) -> None:
+    """What writes makes no exception of conditions: where one would not be looked at, nothing is written."""
+    taken = {header.name for header in headers}
+    odd = [name for name in (IF_MATCH.name, IF_NONE_MATCH.name) if name in request.headers and name not in taken]
+    if odd and request.method not in _READS:
+        raise Problem(INVALID, _WRONG, errors=[FieldError(name, "is not looked at here") for name in odd])
+
+
+def read_condition(header: str | None) -> Tags | None:
+    """What `If-Match` asks for."""
+    try:
+        return None if header is None else read_tags(header)
+    except ValueError as error:
+        raise Problem(INVALID, _WRONG, errors=[FieldError(IF_MATCH.name, str(error))]) from None
 
 
 def invalid(error: ValidationError) -> Problem:

@@ -17,15 +17,22 @@ from crdt.edits import AddComment, DeleteComment, Edit, EditComment
 from crdt.issue import MAX_COMMENT_CHARS, Comment
 from server.doors.rest import cursors
 from server.doors.rest.arguments import read_cursor
-from server.doors.rest.headers import DEVICE, LOCATION
+from server.doors.rest.headers import DEVICE, IF_MATCH, LOCATION, WRITTEN_TAG
 from server.doors.rest.issues_read import ISSUE, reach
-from server.doors.rest.issues_write import problem_of
+from server.doors.rest.issues_write import tags_of, write
 from server.doors.rest.models import MAX_PAGE, RowsQuery, Short
 from server.doors.rest.operations import Answer, Call, Nothing, Operation, Query, Reply, Served
 from server.doors.rest.paths import OfIssue
-from server.doors.rest.problems import EXISTS, NOT_PROJECTED, UNKNOWN_COMMENT, UNKNOWN_ISSUE, UNWRITABLE, Problem
+from server.doors.rest.problems import (
+    EXISTS,
+    NOT_PROJECTED,
+    PRECONDITION,
+    UNKNOWN_COMMENT,
+    UNKNOWN_ISSUE,
+    UNWRITABLE,
+    Problem,
+)
 from server.permissions import may_comment, may_read
-from server.record_errors import RecordError
 from server.records import Records, Written
 from storage.issue_reader import IssueReader, ThreadPlace
 
@@ -97,7 +104,7 @@ class CommentWritten(BaseModel):
     seq: int
 
 
-_WRITTEN: Final = Answer("It is committed.", CommentWritten)
+_WRITTEN: Final = Answer("It is committed.", CommentWritten, headers=(WRITTEN_TAG,))
 
 LIST: Final = Operation(
     method="GET",
@@ -123,11 +130,11 @@ ADD: Final = Operation(
     body=CommentCreate,
     needs=may_comment,
     answers={
-        HTTPStatus.CREATED: Answer("It is committed.", CommentWritten, headers=(LOCATION,)),
-        HTTPStatus.OK: Answer("You had written it already.", CommentWritten, headers=(LOCATION,)),
+        HTTPStatus.CREATED: Answer("It is committed.", CommentWritten, headers=(LOCATION, WRITTEN_TAG)),
+        HTTPStatus.OK: Answer("You had written it already.", CommentWritten, headers=(LOCATION, WRITTEN_TAG)),
     },
-    problems=(EXISTS, UNWRITABLE),
-    headers=(DEVICE,),
+    problems=(EXISTS, PRECONDITION, UNWRITABLE),
+    headers=(DEVICE, IF_MATCH),
 )
 EDIT: Final = Operation(
     method="PATCH",
@@ -141,8 +148,8 @@ EDIT: Final = Operation(
     body=CommentPatch,
     needs=may_comment,
     answers={HTTPStatus.OK: _WRITTEN},
-    problems=(UNWRITABLE,),
-    headers=(DEVICE,),
+    problems=(PRECONDITION, UNWRITABLE),
+    headers=(DEVICE, IF_MATCH),
 )
 DELETE: Final = Operation(
     method="DELETE",
@@ -155,8 +162,8 @@ DELETE: Final = Operation(
     body=Nothing,
     needs=may_comment,
     answers={HTTPStatus.OK: _WRITTEN},
-    problems=(UNWRITABLE,),
-    headers=(DEVICE,),
+    problems=(PRECONDITION, UNWRITABLE),
+    headers=(DEVICE, IF_MATCH),
 )
 
 
@@ -197,20 +204,17 @@ class Comments:
         written = await self._write(call, AddComment(comment_id, call.body.body))
         status = HTTPStatus.CREATED if written.is_new else HTTPStatus.OK
         where = {LOCATION.name: f"{call.request.url.path}/{quote(comment_id)}"}
-        return Reply(CommentWritten(id=comment_id, seq=written.seq), status, where)
+        return Reply(CommentWritten(id=comment_id, seq=written.seq), status, where | tags_of(written))
 
     async def edit(self, call: Call[OfComment, Query, CommentPatch]) -> Reply:
         """What others change beside it stays."""
         written = await self._write(call, EditComment(call.place.comment, call.body.body))
-        return Reply(CommentWritten(id=call.place.comment, seq=written.seq))
+        return Reply(CommentWritten(id=call.place.comment, seq=written.seq), headers=tags_of(written))
 
     async def delete(self, call: Call[OfComment, Query, Nothing]) -> Reply:
         """Its text stays in the document."""
         written = await self._write(call, DeleteComment(call.place.comment))
-        return Reply(CommentWritten(id=call.place.comment, seq=written.seq))
+        return Reply(CommentWritten(id=call.place.comment, seq=written.seq), headers=tags_of(written))
 
     async def _write(self, call: Call[Any, Any, Any], edit: Edit) -> Written:
-        try:
-            return await self._records.change(call.workspace, call.identity, call.place.issue, edit, device=call.device)
-        except RecordError as error:
-            raise problem_of(error) from None
+        return await write(self._records, call, call.place.issue, edit)

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from server.audit import Note, Noting, unheard
 from server.auth import IdentityUnavailable, NotAllowed, TokenRefused, Verify
 from server.doors.credentials import presented_by
-from server.doors.rest.arguments import check_headers, read_body, read_place, read_query
+from server.doors.rest.arguments import check_conditions, check_headers, read_body, read_place, read_query
 from server.doors.rest.headers import REQUEST_ID
 from server.doors.rest.operations import JSON, Call, Nothing, Operation, Reply, Served
 from server.doors.rest.problems import (
@@ -99,6 +99,7 @@ class Frame:
             if caller is not None and operation.needs is not None and not operation.needs(caller):
                 raise Problem(FORBIDDEN, f"the role {caller.role} does not allow it")
             check_headers(operation.headers, request)
+            check_conditions(operation.headers, request)
             query = read_query(operation.query, request)
             body = await self._body(operation, request)
             call = Call(place, query, body, request, request_id, workspace, caller)

@@ -24,8 +24,10 @@ REQUEST_ID: Final = Header(
     100,
 )
 DEVICE: Final = Header("X-Device-Id", "The device that writes, for the history.", 200)
-IF_NONE_MATCH: Final = Header("If-None-Match", "An `ETag`: 304 when it is still the one.")
+IF_NONE_MATCH: Final = Header("If-None-Match", "One or more `ETag`s: 304 when one of them still is the one.")
+IF_MATCH: Final = Header("If-Match", "One or more `ETag`s: nothing is written unless the issue is at one's version.")
 
 SEQ: Final = Header("X-Seq", "The seq that everything in the body is of.")
-ETAG: Final = Header("ETag", "The version of what is sent.")
+ETAG: Final = Header("ETag", "The version of what is sent, and which part of it.")
+WRITTEN_TAG: Final = Header("ETag", "Of the whole issue at the version that was made, where `If-Match` was sent.")
 LOCATION: Final = Header("Location", "The address of what was created.")

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from crdt.jobs_reverts import MakeRevert, Reverted
 from crdt.reverts import Whose
-from server.doors.rest.headers import DEVICE
+from server.doors.rest.headers import DEVICE, IF_MATCH
 from server.doors.rest.history_models import (
     MAX_CURSOR,
     BlamePage,
@@ -21,12 +21,21 @@ from server.doors.rest.history_models import (
     shown,
 )
 from server.doors.rest.issues_read import ISSUE
-from server.doors.rest.issues_write import problem_of
+from server.doors.rest.issues_write import condition_of, problem_of
 from server.doors.rest.models import MAX_PAGE
 from server.doors.rest.operations import Answer, Call, Nothing, Operation, Query, Reply, Served
 from server.doors.rest.past import Moment, Past, answered, before, following
 from server.doors.rest.paths import OfIssue
-from server.doors.rest.problems import INVALID, TRIMMED, UNKNOWN_ISSUE, UNREADABLE, UNWRITABLE, FieldError, Problem
+from server.doors.rest.problems import (
+    INVALID,
+    PRECONDITION,
+    TRIMMED,
+    UNKNOWN_ISSUE,
+    UNREADABLE,
+    UNWRITABLE,
+    FieldError,
+    Problem,
+)
 from server.permissions import may_edit, may_read
 from server.record_errors import RecordError
 from server.records import Issue, Records
@@ -147,8 +156,8 @@ REVERT: Final = Operation(
     needs=may_edit,
     audited=(),
     answers={HTTPStatus.OK: Answer("It is committed.", RevertResult)},
-    problems=(TRIMMED, UNREADABLE, UNWRITABLE),
-    headers=(DEVICE,),
+    problems=(PRECONDITION, TRIMMED, UNREADABLE, UNWRITABLE),
+    headers=(DEVICE, IF_MATCH),
 )
 
 
@@ -216,8 +225,11 @@ class IssueHistory:
         def job(issue: Issue) -> MakeRevert:
             return MakeRevert(issue.updates, issue.client_id, issue.author, seen, deltas, whose)
 
+        identity, only_at = call.identity, condition_of(call)
         try:
-            return await self._records.make(call.workspace, call.identity, key.issue_id, job, device=call.device)
+            return await self._records.make(
+                call.workspace, identity, key.issue_id, job, device=call.device, only_at=only_at
+            )
         except RecordError as error:
             raise problem_of(error) from None
 

@@ -20,6 +20,7 @@ from server.doors.rest.problems import (
     UNREADABLE,
     Problem,
 )
+from server.doors.rest.tags import read_tags, tag_of
 from server.permissions import may_read
 from storage.issue_reader import IssueReader
 from storage.store import ProjectedIssue, Workspace
@@ -94,8 +95,8 @@ class IssuesRead:
     async def one(self, call: Call[OfIssue, OneParameters, Nothing]) -> Reply:
         """304 when the caller has this version already."""
         row = await self._row(call)
-        etag = f'"{row.version}"'
-        if _names(call.header(IF_NONE_MATCH) or "", etag):
+        etag = tag_of(row.version, call.query.fields)
+        if _names(call.header(IF_NONE_MATCH), etag):
             return Reply(status=HTTPStatus.NOT_MODIFIED, headers={ETAG.name: etag})
         return Reply(call.query.shown(row), headers={ETAG.name: etag}, is_partial=True)
 
@@ -120,6 +121,9 @@ async def reach(
         raise Problem(NOT_PROJECTED, f"seq {seq} cannot be read yet", headers=SOON)
 
 
-def _names(if_none_match: str, etag: str) -> bool:
-    """Weak comparison, as RFC 9110 has it for this header."""
-    return any(tag.strip().removeprefix("W/") in (etag, "*") for tag in if_none_match.split(","))
+def _names(if_none_match: str | None, etag: str) -> bool:
+    """Whether the caller has it. What cannot be read names nothing: the answer is only longer."""
+    try:
+        return if_none_match is not None and read_tags(if_none_match).name(etag)
+    except ValueError:
+        return False

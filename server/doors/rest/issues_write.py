@@ -12,7 +12,8 @@ from urllib.parse import quote
 from uuid import UUID, uuid4
 
 from crdt.edits import RESTORE, Delete, Edit
-from server.doors.rest.headers import DEVICE, LOCATION
+from server.doors.rest.arguments import read_condition
+from server.doors.rest.headers import DEVICE, ETAG, IF_MATCH, LOCATION, WRITTEN_TAG
 from server.doors.rest.issues_read import ISSUE, ISSUES
 from server.doors.rest.models import IssueCreate, IssuePatch, Written
 from server.doors.rest.operations import Answer, Call, Nothing, Operation, Query, Reply, Served
@@ -21,6 +22,7 @@ from server.doors.rest.problems import (
     EXISTS,
     FORBIDDEN,
     INVALID,
+    PRECONDITION,
     PURGED,
     SOON,
     UNAVAILABLE,
@@ -30,6 +32,7 @@ from server.doors.rest.problems import (
     Problem,
     ProblemType,
 )
+from server.doors.rest.tags import tag_of
 from server.permissions import may_edit
 from server.record_errors import (
     Exists,
@@ -38,11 +41,12 @@ from server.record_errors import (
     Invalid,
     NoComment,
     NotThere,
+    Overtaken,
     RecordError,
     Unavailable,
     Unwritable,
 )
-from server.records import Records
+from server.records import OnlyAt, Records
 from server.records import Written as Committed
 
 _PROBLEMS: Final[Mapping[type[RecordError], ProblemType]] = {
@@ -52,10 +56,11 @@ _PROBLEMS: Final[Mapping[type[RecordError], ProblemType]] = {
     Exists: EXISTS,
     Forbidden: FORBIDDEN,
     Invalid: INVALID,
+    Overtaken: PRECONDITION,
     Unwritable: UNWRITABLE,
     Unavailable: UNAVAILABLE,
 }
-_WRITTEN: Final = Answer("It is committed.", Written)
+WRITTEN: Final = Answer("It is committed.", Written, headers=(WRITTEN_TAG,))
 
 CREATE: Final = Operation(
     method="POST",
@@ -85,9 +90,9 @@ PATCH: Final = Operation(
     query=Query,
     body=IssuePatch,
     needs=may_edit,
-    answers={HTTPStatus.OK: _WRITTEN},
-    problems=(UNWRITABLE,),
-    headers=(DEVICE,),
+    answers={HTTPStatus.OK: WRITTEN},
+    problems=(PRECONDITION, UNWRITABLE),
+    headers=(DEVICE, IF_MATCH),
 )
 DELETE: Final = Operation(
     method="DELETE",
@@ -100,9 +105,9 @@ DELETE: Final = Operation(
     body=Nothing,
     needs=may_edit,
     audited=(),
-    answers={HTTPStatus.OK: _WRITTEN},
-    problems=(UNWRITABLE,),
-    headers=(DEVICE,),
+    answers={HTTPStatus.OK: WRITTEN},
+    problems=(PRECONDITION, UNWRITABLE),
+    headers=(DEVICE, IF_MATCH),
 )
 RESTORE_ISSUE: Final = Operation(
     method="POST",
@@ -115,9 +120,9 @@ RESTORE_ISSUE: Final = Operation(
     body=Nothing,
     needs=may_edit,
     audited=(),
-    answers={HTTPStatus.OK: _WRITTEN},
-    problems=(UNWRITABLE,),
-    headers=(DEVICE,),
+    answers={HTTPStatus.OK: WRITTEN},
+    problems=(PRECONDITION, UNWRITABLE),
+    headers=(DEVICE, IF_MATCH),
 )
 
 
@@ -139,27 +144,45 @@ class IssuesWrite:
     async def create(self, call: Call[InWorkspace, Query, IssueCreate]) -> Reply:
         """201 with its address; 200 when the same issue began with the same content already."""
         issue_id = call.body.id or uuid4()
-        written = await self._write(call, issue_id, call.body.edit())
+        written = await write(self._records, call, issue_id, call.body.edit())
         where = {LOCATION.name: f"{quote(call.request.url.path)}/{issue_id}"}
         return Reply(_told(written), HTTPStatus.CREATED if written.is_new else HTTPStatus.OK, where)
 
     async def patch(self, call: Call[OfIssue, Query, IssuePatch]) -> Reply:
         """Fields that are named are changed, texts by small edits; what others change beside them stays."""
-        return Reply(_told(await self._write(call, call.place.issue, call.body.edit())))
+        return await self._change(call, call.body.edit())
 
     async def delete(self, call: Call[OfIssue, Query, Nothing]) -> Reply:
         """Mark it as deleted; `restore` takes that back."""
-        return Reply(_told(await self._write(call, call.place.issue, Delete())))
+        return await self._change(call, Delete())
 
     async def restore(self, call: Call[OfIssue, Query, Nothing]) -> Reply:
         """Take a deletion back."""
-        return Reply(_told(await self._write(call, call.place.issue, RESTORE)))
+        return await self._change(call, RESTORE)
 
-    async def _write(self, call: Call[Any, Any, Any], issue_id: UUID, edit: Edit) -> Committed:
-        try:
-            return await self._records.change(call.workspace, call.identity, issue_id, edit, device=call.device)
-        except RecordError as error:
-            raise problem_of(error) from None
+    async def _change(self, call: Call[OfIssue, Any, Any], edit: Edit) -> Reply:
+        written = await write(self._records, call, call.place.issue, edit)
+        return Reply(_told(written), headers=tags_of(written))
+
+
+async def write(records: Records, call: Call[Any, Any, Any], issue_id: UUID, edit: Edit) -> Committed:
+    """Make one edit of an issue, as the headers of a request have it. Raises `Problem`."""
+    only_at = condition_of(call)
+    try:
+        return await records.change(call.workspace, call.identity, issue_id, edit, device=call.device, only_at=only_at)
+    except RecordError as error:
+        raise problem_of(error) from None
+
+
+def condition_of(call: Call[Any, Any, Any]) -> OnlyAt | None:
+    """What `If-Match` asks of the issue's version. Raises `Problem`."""
+    wanted = read_condition(call.header(IF_MATCH))
+    return None if wanted is None else wanted.hold_of
+
+
+def tags_of(written: Committed) -> dict[str, str]:
+    """The tag of what the issue is now, where that is known."""
+    return {} if written.version is None else {ETAG.name: tag_of(written.version)}
 
 
 def problem_of(error: RecordError) -> Problem:

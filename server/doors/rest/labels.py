@@ -10,15 +10,14 @@ from pydantic import BaseModel, Field
 from crdt.shape import Changes
 from server.doors.rest import cursors
 from server.doors.rest.arguments import read_cursor
-from server.doors.rest.headers import DEVICE
+from server.doors.rest.headers import DEVICE, IF_MATCH
 from server.doors.rest.issues_read import ISSUE, reach
-from server.doors.rest.issues_write import problem_of
+from server.doors.rest.issues_write import WRITTEN, tags_of, write
 from server.doors.rest.models import MAX_PAGE, RowsQuery, Short, Written
 from server.doors.rest.operations import Answer, Call, Nothing, Operation, Query, Reply, Served
 from server.doors.rest.paths import InWorkspace, OfIssue
-from server.doors.rest.problems import INVALID, NOT_PROJECTED, UNWRITABLE
+from server.doors.rest.problems import INVALID, NOT_PROJECTED, PRECONDITION, UNWRITABLE
 from server.permissions import may_edit, may_read
-from server.record_errors import RecordError
 from server.records import Records
 from storage.issue_reader import IssueReader
 
@@ -57,8 +56,6 @@ class LabelPage(BaseModel):
     cursor: str | None
 
 
-_WRITTEN: Final = Answer("It is committed.", Written)
-
 LIST: Final = Operation(
     method="GET",
     path=LABELS,
@@ -82,9 +79,9 @@ PUT: Final = Operation(
     query=Query,
     body=Nothing,
     needs=may_edit,
-    answers={HTTPStatus.OK: _WRITTEN},
-    problems=(UNWRITABLE,),
-    headers=(DEVICE,),
+    answers={HTTPStatus.OK: WRITTEN},
+    problems=(PRECONDITION, UNWRITABLE),
+    headers=(DEVICE, IF_MATCH),
 )
 REMOVE: Final = Operation(
     method="DELETE",
@@ -97,9 +94,9 @@ REMOVE: Final = Operation(
     query=Query,
     body=Nothing,
     needs=may_edit,
-    answers={HTTPStatus.OK: _WRITTEN},
-    problems=(UNWRITABLE,),
-    headers=(DEVICE,),
+    answers={HTTPStatus.OK: WRITTEN},
+    problems=(PRECONDITION, UNWRITABLE),
+    headers=(DEVICE, IF_MATCH),
 )
 
 
@@ -136,9 +133,5 @@ class Labels:
         return await self._write(call, Changes(remove_labels=(call.place.label,)))
 
     async def _write(self, call: Call[OfLabel, Query, Nothing], edit: Changes) -> Reply:
-        issue = call.place.issue
-        try:
-            written = await self._records.change(call.workspace, call.identity, issue, edit, device=call.device)
-        except RecordError as error:
-            raise problem_of(error) from None
-        return Reply(Written(id=issue, seq=written.seq))
+        written = await write(self._records, call, call.place.issue, edit)
+        return Reply(Written(id=written.issue_id, seq=written.seq), headers=tags_of(written))

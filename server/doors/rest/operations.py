@@ -105,7 +105,8 @@ class Call(Generic[PLACE, QUERY, BODY]):
 
     def header(self, header: Header) -> str | None:
         """What was sent of a declared header, None when it was not."""
-        return self.request.headers.get(header.name)
+        sent = self.request.headers.getlist(header.name)
+        return ", ".join(sent) if sent else None
 
     @property
     def device(self) -> str | None:

@@ -221,6 +221,13 @@ EXISTS: Final = ProblemType(
     "Something else was created under this id.",
     "Take another id, or read what is there.",
 )
+PRECONDITION: Final = ProblemType(
+    "precondition-failed",
+    HTTPStatus.PRECONDITION_FAILED,
+    "It has changed",
+    "The issue is at none of the versions that `If-Match` names. Nothing was written.",
+    "Read the issue again, and decide on what it is now.",
+)
 TOO_LARGE: Final = ProblemType(
     "too-large",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
