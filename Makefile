@@ -3,8 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 # The tests start hundreds of Python processes, so compiled modules are kept even where the environment says otherwise.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest
-# The long tier waits for processes more than it computes.
+# Many tests wait for processes more than they compute. Neighbours stay together: what a module's tests share is made once.
 TWO_PER_CORE := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+IN_PARALLEL := -n $(TWO_PER_CORE) --dist worksteal
 INSTALLED := .venv/.installed
 COMPILED := $(shell grep -o "[a-z/_]*/[a-z_]*\.py" setup.py)
 
@@ -14,10 +15,10 @@ run: $(INSTALLED)  ## serve on 127.0.0.1:8080 with an embedded Postgres
 	@exec $(BIN)/syncline serve $(ARGS)
 
 test: $(INSTALLED)  ## what a newcomer can wait for
-	$(PYTEST) -n auto -m "not long" $(ARGS)
+	$(PYTEST) $(IN_PARALLEL) -m "not long" $(ARGS)
 
 test-long: $(INSTALLED)
-	$(PYTEST) -n $(TWO_PER_CORE) --dist worksteal -m long $(ARGS)
+	$(PYTEST) $(IN_PARALLEL) -m long $(ARGS)
 
 test-all: test test-long  ## every tier
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from base64 import b64encode
 from collections.abc import Iterable
+from functools import cached_property
 from hashlib import sha256
 from http import HTTPStatus
 from importlib.resources import files
@@ -51,7 +53,6 @@ class Reference:
 
     def __init__(self, served: Iterable[Served]) -> None:
         self._served = [*served, *self.operations()]
-        self._document = json.dumps(document(self._served), ensure_ascii=False).encode()
         self._page = files("server.doors.rest").joinpath("reference.html").read_text()
         self._policy = _policy(self._page)
 
@@ -61,12 +62,18 @@ class Reference:
 
     async def openapi(self, _call: Call[Place, Nothing, Nothing]) -> Response:
         """The document."""
-        return Response(self._document, media_type=JSON, headers=_CACHED)
+        # Away from the loop, once, and only if somebody asks: every start of a node would pay for it otherwise.
+        written = await asyncio.to_thread(lambda: self._document)
+        return Response(written, media_type=JSON, headers=_CACHED)
 
     async def docs(self, _call: Call[Place, Nothing, Nothing]) -> Response:
         """The page."""
         headers = {"Content-Security-Policy": self._policy, "X-Content-Type-Options": "nosniff", **_CACHED}
         return Response(self._page, media_type=_HTML, headers=headers)
+
+    @cached_property
+    def _document(self) -> bytes:
+        return json.dumps(document(self._served), ensure_ascii=False).encode()
 
 
 def _policy(page: str) -> str:
