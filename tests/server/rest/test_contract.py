@@ -34,6 +34,7 @@ NAMED: Final = {"workspace": "main", "issue": ISSUE, "comment": "c1", "label": "
 KINDS: Final = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 # Field → why no schema tells what is refused of it.
 BEYOND_SCHEMAS: Final = {
+    "If-Match": "a list of entity tags",
     "cursor": "opaque, and of one list",
     "sort": "a column is named once",
     "to": "of a revert: an issue has a beginning",
