@@ -1,81 +1,165 @@
 """What somebody who types notices of an attack on the same issue: the time until a reader has an edit, in peace and
-under each attack, in turns."""
+right after it under attack, for every case of `tests/attacks/cases.py`.
+"""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-import psutil
-
-from bench.cores import Cores, move
-from bench.mob import ATTACKERS, KINDS
-from bench.plan import Plan, Result, carry_out
+from bench.cores import Cores, starting_on
+from bench.plan import LoadFailed, Result
 from bench.report import Report, Value, middle
 from bench.scale import Scale
 from bench.servers import CHECKOUT, WORKSPACE, Server, ask, cli, syncline
+from bench.witness import Visit
+from tests.attacks.cases import CASES, FEW, MANY
 
-EDITS_PER_S: Final = 100.0
+EDITS_PER_S: Final = 400.0
 TARGET: Final = 2.0
-NICENESS: Final = 10
+WARM_UPS: Final = 50
 
 
-def measure(cores: Cores, scale: Scale) -> Iterator[Report]:
-    """Yields one table."""
-    with tempfile.TemporaryDirectory(prefix="syncline-bench-") as folder, syncline(cores, Path(folder)) as server:
-        eve = ask(*cli("token", Path(folder)), "--workspace", WORKSPACE, "--user", "eve", "--role", "member")
-        rows = [_row(kind, server, eve, cores, scale) for kind in KINDS]
+class Aide:
+    """A process that is told what to do, a line at a time."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    @classmethod
+    @contextmanager
+    def starting(cls, core: int, module: str, *arguments: str) -> Iterator[Aide]:
+        """`python -m MODULE`, until the end of the block."""
+        command = [sys.executable, "-m", module, *arguments]
+        with starting_on(core), tempfile.TemporaryFile("w+") as said:
+            pipe = subprocess.PIPE
+            process = subprocess.Popen(command, cwd=CHECKOUT, stdin=pipe, stdout=pipe, stderr=said, text=True)
+            try:
+                yield cls(process)
+            except BrokenPipeError:
+                said.seek(0)
+                raise LoadFailed(said.read()[-2_000:]) from None
+            finally:
+                process.kill()
+                process.communicate()
+
+    def tell(self, what: object) -> None:
+        """A line to it. Raises BrokenPipeError when it is gone."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(what) + "\n")
+        self._process.stdin.flush()
+
+    def hear(self) -> dict[str, Any]:
+        """A line from it. Raises BrokenPipeError when it is gone."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise BrokenPipeError
+        heard: dict[str, Any] = json.loads(line)
+        return heard
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """By the reader, in peace and under attack; `goes`: of the attackers, a second · `wrong`: what they were answered
+    that is no refusal."""
+
+    peace: Result
+    war: Result
+    goes: float
+    wrong: Sequence[int]
+
+
+class Field:
+    """Who types and who attacks, on one server."""
+
+    def __init__(self, server: Server, witness: Aide, mob: Aide, scale: Scale) -> None:
+        self._server, self._witness, self._mob, self._scale = server, witness, mob, scale
+
+    def warm_up(self, name: str) -> None:
+        """Until attackers come through: engines that are starting use the same core. Raises LoadFailed."""
+        for _ in range(WARM_UPS):
+            if self._visit(name).goes > 0:
+                return
+        raise LoadFailed("no attacker comes through")
+
+    def measure(self, name: str) -> Noticed:
+        """One case. Raises LoadFailed where there was no attack, or what attacked was not refused."""
+        noticed, case = self._visit(name), CASES[name]
+        if noticed.wrong or not noticed.goes:
+            raise LoadFailed(f"{name}: {noticed.goes:g} goes/s, answered {noticed.wrong} and not {case.refusals}")
+        return noticed
+
+    def _visit(self, name: str) -> Noticed:
+        (url,) = self._server.new_documents(1)
+        beside = self._scale.warmup_s / 10
+        self._witness.tell(asdict(Visit(url, EDITS_PER_S, beside, self._scale.attack_s, beside)))
+        peace = Result(**self._witness.hear())
+        self._mob.tell({"case": name, "issue": url.partition("?")[0].rpartition("/")[2]})
+        self._witness.tell("now")
+        war = Result(**self._witness.hear())
+        self._mob.tell("enough")
+        did = self._mob.hear()
+        return Noticed(peace, war, did["goes"] / (war.seconds + beside), did["wrong"])
+
+
+def measure(cores: Cores, scale: Scale, only: Sequence[str] = ()) -> Iterator[Report]:
+    """Yields one table, with all cases or `only` some."""
+    names = list(only or _chosen(scale))
+    with ExitStack() as stack:
+        data_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="syncline-bench-")))
+        server = stack.enter_context(syncline(cores, data_dir))
+        port = server.url("").split(":")[2].partition("/")[0]
+        witness = stack.enter_context(Aide.starting(cores.load, "bench.witness", str(cores.load)))
+        mob = stack.enter_context(Aide.starting(cores.load, "bench.mob", port, str(data_dir), _played(data_dir, port)))
+        mob.hear()  # that it is there
+        field = Field(server, witness, mob, scale)
+        field.warm_up(names[0])
+        rounds = [{name: field.measure(name) for name in names} for _ in range(scale.rounds)]
     yield Report(
-        "Under attack: one types, one reads, four attack in the same issue",
-        rows,
+        "Under attack: one types, one reads, others attack in the same issue",
+        [_row(name, [each[name] for each in rounds]) for name in names],
         (
             f"{EDITS_PER_S:g} edits a second; ms from sending an edit to its reader's having it, committed. Each figure"
-            f" is the median of {scale.rounds} rounds, and each round measures peace and attack one after the other.",
+            f" is the median of {scale.rounds} rounds over",
+            f"all cases; a round measures {scale.attack_s:g} s in peace, then as long under attack, in a new issue.",
             f"times: p99 under attack by p99 in peace; the aim is {TARGET:g}. {int(EDITS_PER_S * scale.attack_s)} edits"
-            " a round: the p99 of few is near their worst, and says less than the p50.",
-            f"{ATTACKERS} sockets attack from the driver's core, which they share with it and with Postgres (nice"
-            f" {NICENESS}); what they take from it is in the figures.",
+            " each: the p99 of few is near their worst.",
+            f"{FEW} sockets attack, {MANY} where it is slowness they attack with. They share a core with the driver and"
+            " Postgres, and come behind both.",
         ),
     )
 
 
-def _row(kind: str, server: Server, token: str, cores: Cores, scale: Scale) -> dict[str, Value]:
-    peace: list[Result] = []
-    war: list[Result] = []
-    for _ in range(scale.rounds):
-        (url,) = server.new_documents(1)
-        plan = Plan([url], 1, 1, scale.warmup_s, scale.attack_s, cores.load, EDITS_PER_S)
-        peace.append(carry_out(plan))
-        (url,) = server.new_documents(1)
-        plan = Plan([url], 1, 1, scale.warmup_s, scale.attack_s, cores.load, EDITS_PER_S)
-        with _attacking(kind, f"{url.partition('?')[0]}?token={token}", cores):
-            war.append(carry_out(plan))
-    quiet, under = (middle(one.latency_ms["p99"] for one in results) for results in (peace, war))
-    return {
-        "attack": kind,
-        "p50 in peace": middle(one.latency_ms["p50"] for one in peace),
-        "p50 under it": middle(one.latency_ms["p50"] for one in war),
-        "p99 in peace": quiet,
-        "p99 under it": under,
-        "times": under / quiet,
-        "edits/s": middle(one.updates_per_s for one in war),
+def _chosen(scale: Scale) -> list[str]:
+    """All, or one of every kind."""
+    first = {case.kind: name for name, case in reversed(list(CASES.items()))}
+    return [name for name, case in CASES.items() if scale.every_attack or first[case.kind] == name]
+
+
+def _played(data_dir: Path, port: str) -> str:
+    """Another workspace is made, and a refresh token is used, for whoever plays it again."""
+    ask(*cli("workspace", data_dir)[:-2], "create", "other", "--data-dir", str(data_dir))
+    token = ask(*cli("token", data_dir), "--workspace", WORKSPACE, "--user", "vic", "--refresh")
+    body = json.dumps({"refresh_token": token}).encode()
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/auth/token", body):
+        return token
+
+
+def _row(name: str, rounds: Sequence[Noticed]) -> dict[str, Value]:
+    windows = {"in peace": [one.peace for one in rounds], "under it": [one.war for one in rounds]}
+    figures = {
+        f"{percentile} {when}": middle(one.latency_ms[percentile] for one in results)
+        for percentile in ("p50", "p99")
+        for when, results in windows.items()
     }
-
-
-@contextmanager
-def _attacking(kind: str, url: str, cores: Cores) -> Iterator[None]:
-    mob = psutil.Popen([sys.executable, "-m", "bench.mob", kind, url], cwd=CHECKOUT, stderr=subprocess.DEVNULL)
-    try:
-        mob.nice(NICENESS)
-        move(mob, cores.load)
-        yield
-        if mob.poll() is not None:
-            raise ValueError(f"the attackers ({kind}) gave up")
-    finally:
-        mob.kill()
-        mob.wait()
+    times = figures["p99 under it"] / figures["p99 in peace"]
+    return {"attack": name, "goes/s": middle(one.goes for one in rounds), **figures, "times": times}

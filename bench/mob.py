@@ -1,136 +1,104 @@
-"""Attackers, in a process of their own: `python -m bench.mob KIND URL` attacks the document at URL until it is ended.
+"""Attackers, in a process of their own: reads what to attack from stdin, a JSON object a line, and attacks until the
+next line ends it.
 
-They are as fast as their pace says, so that what is measured is the server and not how much of a core they take from
-the driver.
+Each waits a moment between two goes, so that what is measured is the server and not how much of a core they take from
+the driver; they come behind it and behind Postgres, which share the core with them.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import itertools
+import json
+import os
 import sys
-from collections.abc import Awaitable, Callable
-from contextlib import closing
-from types import MappingProxyType
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from uuid import UUID
 
-from crdt import awareness
-from crdt.awareness import Entry
-from server.dialects import y_websocket
-from tests.attacks.forging import END, garbage, number, update
-from tests.server.websocket_client import BINARY, CONTINUATION, PING, RawClient
+from bench.typist import FIRST_CLIENT
+from server import auth, config
+from server.auth.tokens import Key
+from server.permissions import Identity, Role
+from tests.attacks.cases import CASES, Case
+from tests.attacks.goes import call_off
+from tests.attacks.ways import Ways
 
-PACE_S: Final = 0.01
-ATTACKERS: Final = 4
-ONE_BAD_AT_THE_END: Final = 12_000  # structs, so that the update is just below what is checked on the loop
-
-Attack = Callable[[RawClient], Awaitable[None]]
-
-
-class Attacker:
-    """Opens sockets to one address."""
-
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        assert parts.port is not None
-        self._port = parts.port
-        self._path, self._query = parts.path, parts.query
-
-    async def come(self, *, with_token: bool = True) -> RawClient:
-        """A socket; without its token it will be closed."""
-        query = self._query if with_token else "token=not.a.token"
-        return await RawClient.open(self._port, f"{self._path}?{query}")
+NICENESS: Final = 10
+BROKEN_OFF: Final = (ConnectionError, TimeoutError, EOFError)  # what becomes of some when the server hangs up
 
 
-async def presence(client: RawClient) -> None:
-    """A flood of presence: twenty states each time."""
-    for clock in itertools.count(1):
-        for each in range(20):
-            state = b'{"cursor": %d}' % each
-            client.send(y_websocket.awareness(awareness.encode([Entry(id(client) % 2**40, clock * 20 + each, state)])))
-        await _pace(client)
+class Attackers(Ways):
+    """Of one issue after another; they count what they do and are told."""
 
+    def __init__(self, port: int, data_dir: Path, played: str) -> None:
+        super().__init__(port, UUID(int=0), FIRST_CLIENT)
+        self.played = played
+        self._keys = auth.keys_of(config.load({"data_dir": str(data_dir)}, {}))
+        self._token = cache(self._issued)
+        self.turn_to(self.issue)
 
-async def questions(client: RawClient) -> None:
-    """Everything there is, please; again and again."""
-    while True:
-        client.send(y_websocket.sync_step1(b"\x00"))
-        client.send(b"\x03")
-        await _pace(client)
+    def turn_to(self, issue: UUID) -> None:
+        """The next one, and count anew."""
+        self.issue = issue
+        self.goes = self.broken_off = 0
+        self.told: Counter[int] = Counter()
 
+    def key(self) -> Key:
+        return self._keys.signing()
 
-async def pings(client: RawClient) -> None:
-    """A hundred each time."""
-    while True:
-        for _ in range(100):
-            client.send(b"x" * 100, PING)
-        await _pace(client)
+    def token(self, user: str = "eve", role: Role = Role.MEMBER, workspace: str = "main") -> str:
+        return self._token(user, role, workspace)
 
+    async def pause(self) -> None:
+        self.goes += 1
+        await super().pause()
 
-async def malformed(client: RawClient) -> None:
-    """An update that costs to read and is bad at its end; then the socket is closed, and another comes."""
-    structs = number(ONE_BAD_AT_THE_END) + number(4_242) + number(0) + garbage(1) * (ONE_BAD_AT_THE_END - 1)
-    client.send(y_websocket.update(number(1) + structs + b"\x1f" + END))
-    await client.close_code()
-
-
-async def clock_burners(client: RawClient) -> None:
-    """Garbage in the name of somebody else."""
-    client.send(y_websocket.update(update(1 << 50, 0, garbage(1 << 30))))
-    await client.close_code()
-
-
-async def fragments(client: RawClient) -> None:
-    """A message that never ends, up to the bound; then another socket."""
-    client.send(bytes(2**18), BINARY, fin=False)
-    while True:
-        client.send(bytes(2**18), CONTINUATION, fin=False)
-        await _pace(client)
-
-
-async def bad_tokens(client: RawClient) -> None:
-    """Who has no token is closed, and comes again."""
-    await client.close_code()
-
-
-async def _pace(client: RawClient) -> None:
-    await asyncio.sleep(PACE_S)
-    await client.writer.drain()
-    with contextlib.suppress(TimeoutError):  # what is answered is read, or the server would stop answering
-        await asyncio.wait_for(client.reader.read(2**20), 0.001)
-
-
-KINDS: Final = MappingProxyType(
-    {
-        "presence": presence,
-        "questions": questions,
-        "pings": pings,
-        "malformed": malformed,
-        "clock burners": clock_burners,
-        "fragments": fragments,
-        "bad tokens": bad_tokens,
-    }
-)
-
-
-async def attack(kind: str, url: str) -> None:
-    """Until it is ended."""
-    attacker = Attacker(url)
-
-    async def keep_coming() -> None:
+    async def keep_coming(self, case: Case) -> None:
+        """One of them, go after go."""
         while True:
-            with contextlib.suppress(ConnectionError, TimeoutError, EOFError, asyncio.IncompleteReadError):
-                client = await attacker.come(with_token=kind != "bad tokens")
-                with closing(client.writer):
-                    await KINDS[kind](client)
-            await asyncio.sleep(PACE_S)
+            self.goes += 1
+            try:
+                self.told[await case.attack(self)] += 1
+            except BROKEN_OFF:
+                self.broken_off += 1
+            await super().pause()
 
-    async with asyncio.TaskGroup() as tasks:
-        for _ in range(ATTACKERS):
-            tasks.create_task(keep_coming())
+    def _issued(self, user: str, role: Role, workspace: str) -> str:
+        now = datetime.now(UTC)
+        return auth.issue(self._keys, Identity(user, workspace, role, expires_at=now + timedelta(days=1)), now)
+
+
+async def main(port: int, data_dir: Path, played: str) -> None:
+    """Until stdin ends."""
+    loop, attackers = asyncio.get_running_loop(), Attackers(port, data_dir, played)
+    print("{}", flush=True)  # everything is imported
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        asked = json.loads(line)
+        case = CASES[asked["case"]]
+        attackers.turn_to(UUID(asked["issue"]))
+        tasks = [asyncio.create_task(attackers.keep_coming(case)) for _ in range(case.at_once)]
+        over = loop.run_in_executor(None, sys.stdin.readline)
+        await asyncio.wait([over, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        failed = [task.exception() for task in tasks if task.done()]
+        await call_off(tasks)
+        attackers.leave()
+        for error in failed:  # what is no answer of a server that refuses
+            raise ValueError(asked["case"]) from error
+        wrong = sorted(attackers.told.keys() - set(case.refusals)) if case.refusals else []
+        print(json.dumps({"goes": attackers.goes, "broken_off": attackers.broken_off, "wrong": wrong}), flush=True)
+
+
+def step_back() -> None:
+    """Behind whoever else runs here by the same policy."""
+    if os.sched_getscheduler(0) in (os.SCHED_RR, os.SCHED_FIFO):
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    else:
+        os.nice(NICENESS)
 
 
 if __name__ == "__main__":
-    asyncio.run(attack(sys.argv[1], sys.argv[2]))
+    step_back()
+    asyncio.run(main(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]))

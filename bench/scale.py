@@ -24,7 +24,8 @@ class Scale:
     feed_issues: int = 10_000  # of the big workspace; the small one has a tenth
     feed_changes: int = 500  # issues that change while a client is away
     imported: int = 10_000
-    attack_s: float = 10.0
+    every_attack: bool = True  # False: one of a kind
+    attack_s: float = 0.35  # in peace, and the same under attack, for each of the cases
 
     @classmethod
     def quick(cls) -> Scale:
@@ -45,5 +46,6 @@ class Scale:
             feed_issues=2_000,
             feed_changes=100,
             imported=500,
-            attack_s=2.0,
+            every_attack=False,
+            attack_s=0.1,
         )

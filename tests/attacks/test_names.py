@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 from uuid import UUID, uuid4
 
@@ -20,6 +20,7 @@ from server.dialects import hocuspocus, y_websocket
 from server.permissions import Role
 from storage.tables import workspaces
 from tests.attacks.arena import Arena
+from tests.attacks.honest import People
 from tests.peers.server_process import eventually
 from tests.server.websocket_client import RawClient
 
@@ -48,7 +49,7 @@ UNREACHABLE: Final = ("neighbour/1", "..", "neighbour/../main")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def secrets(ground: tuple[Arena, Any, Any]) -> tuple[UUID, Mapping[str, bytes]]:
+async def secrets(ground: tuple[Arena, People]) -> tuple[UUID, Mapping[str, bytes]]:
     """The issue's id, and the secret of each neighbour."""
     arena, issue = ground[0], uuid4()
     found = {name: f"secret-{number:03}-".encode() for number, name in enumerate((*NEIGHBOURS, *UNREACHABLE))}

@@ -14,7 +14,8 @@ from crdt.awareness import AwarenessLimits, Entry
 from server import close_codes
 from server.dialects import y_websocket
 from server.permissions import Role
-from tests.attacks.arena import PATIENCE_SECONDS, Arena
+from tests.attacks.arena import Arena
+from tests.attacks.ways import PATIENCE_SECONDS
 from tests.server.websocket_client import RawClient
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.long]

@@ -9,7 +9,8 @@ from typing import Final
 import pytest
 
 from server.permissions import Role
-from tests.attacks.arena import PATIENCE_SECONDS, Arena
+from tests.attacks.arena import Arena
+from tests.attacks.ways import PATIENCE_SECONDS
 from tests.peers.server_process import eventually
 
 TCP_CLOSED: Final = 7  # Linux's word for a connection that was reset

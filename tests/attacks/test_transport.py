@@ -13,8 +13,9 @@ from crdt.native import Hello, Refusal
 from crdt.native_codec import encode
 from server import close_codes
 from server.dialects import hocuspocus, y_websocket
-from tests.attacks.arena import PATIENCE_SECONDS, Arena, refusal_of
+from tests.attacks.arena import Arena
 from tests.attacks.forging import string
+from tests.attacks.ways import PATIENCE_SECONDS, refusal_of
 from tests.server.websocket_client import BINARY, CONTINUATION, PING, TEXT, RawClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
