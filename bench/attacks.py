@@ -116,7 +116,7 @@ def measure(cores: Cores, scale: Scale, only: Sequence[str] = ()) -> Iterator[Re
     names = list(only or _chosen(scale))
     with ExitStack() as stack:
         data_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="syncline-bench-")))
-        server = stack.enter_context(syncline(cores, data_dir))
+        server = stack.enter_context(syncline(cores, data_dir, "--trusted-proxy", "127.0.0.1"))
         port = server.url("").split(":")[2].partition("/")[0]
         witness = stack.enter_context(Aide.starting(cores.load, "bench.witness", str(cores.load)))
         mob = stack.enter_context(Aide.starting(cores.load, "bench.mob", port, str(data_dir), _played(data_dir, port)))

@@ -33,6 +33,7 @@ from storage.purger import PurgerLimits
 from storage.words import WordsLimits
 
 BURST_SECONDS: Final = 10  # of a rate, at once after a rest
+OFFENCES_AT_ONCE: Final = 20  # likewise
 
 
 def of_database(settings: Settings) -> DatabaseLimits:
@@ -54,6 +55,7 @@ def of_rates(settings: Settings) -> RateLimits:
         user=_allowance(settings.max_user_requests),
         workspace=_allowance(settings.max_workspace_requests),
         address=_allowance(settings.max_address_requests),
+        offences=Allowance(settings.max_user_offences, settings.max_user_offences * OFFENCES_AT_ONCE),
     )
 
 

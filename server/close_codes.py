@@ -34,6 +34,11 @@ def is_final(code: int) -> bool:
     return 4400 <= code < 4500
 
 
+def is_offence(code: int) -> bool:
+    """Whether somebody is closed for what they sent."""
+    return code in (BAD_REQUEST, NOT_ALLOWED, TOO_MUCH)
+
+
 def for_refusal(reason: str) -> int:
     """The close code of a `crdt.errors.Refused`, by its reason."""
     if reason == TOO_LARGE:

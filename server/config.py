@@ -115,6 +115,12 @@ class Settings(BaseModel):
     )
     max_workspace_requests: float = _setting(5_000.0, "of one workspace, likewise", ge=0)
     max_address_requests: float = _setting(2_000.0, "from one address but this machine's, likewise", ge=0)
+    max_user_offences: float = _setting(
+        1.0,
+        "sockets of one user a second that are closed for what they sent, twentyfold at once; further ones wait, for"
+        " up to 10 s; 0 for any",
+        ge=0,
+    )
     max_message_rate: float = _setting(
         5_000.0, "messages a second from one WebSocket, tenfold at once; more are read later; 0 for any", ge=0
     )

@@ -45,7 +45,7 @@ class Gatehouse:
             self.audit.note,
         )
         self.visits = Visits(
-            self._doorman.verify, clock, self.audit.note, rates.after_failure, settings.max_user_connections
+            self._doorman.verify, clock, self.audit.note, rates.after_failure, settings.max_user_connections, rates
         )
         self.guestbook = Guestbook(
             GuestbookServices(self.visits, self._doorman, opened.store, opened.people, opened.visitors, clock),

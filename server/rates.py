@@ -11,6 +11,7 @@ from math import ceil
 from typing import Final
 
 from server.addresses import is_loopback
+from server.auth import IdentityUnavailable
 from server.buckets import Allowance, Bucket
 from server.clock import Clock
 from server.permissions import Identity
@@ -21,12 +22,14 @@ _MAX_BUCKETS: Final = 10_000  # of each kind
 @dataclass(frozen=True, slots=True)
 class RateLimits:
     """Requests. `failures`: refused tokens of one address that are answered at once; each beyond them waits longer, at
-    most `longest_delay` seconds, and at most `max_waiting` wait at a time."""
+    most `longest_delay` seconds, and at most `max_waiting` wait at a time. `offences`: sockets of one user that were
+    closed for what they sent; beyond them, further sockets wait likewise."""
 
     user: Allowance = field(default_factory=lambda: Allowance(1_000, 10_000))
     workspace: Allowance = field(default_factory=lambda: Allowance(5_000, 50_000))
     address: Allowance = field(default_factory=lambda: Allowance(2_000, 20_000))
     failures: Allowance = field(default_factory=lambda: Allowance(1, 20))
+    offences: Allowance = field(default_factory=lambda: Allowance(1, 20))
     longest_delay: float = 10.0
     max_waiting: int = 1_000
 
@@ -68,6 +71,7 @@ class Rates:
         self._workspaces = _Buckets("workspace", limits.workspace)
         self._addresses = _Buckets("address", limits.address)
         self._failures = _Buckets("failures", limits.failures)
+        self._offences = _Buckets("offences", limits.offences)
         self._waiting = 0
 
     def knock(self, host: str) -> Quota | None:
@@ -92,9 +96,22 @@ class Rates:
         comes with a good one does."""
         if is_loopback(host) or self._waiting >= self._limits.max_waiting:
             return
-        delay = self._failures.charge(host, self._clock.monotonic())
+        await self._wait("failures", self._failures.charge(host, self._clock.monotonic()))
+
+    def offended(self, who: Identity) -> None:
+        """A socket of theirs was closed for what it sent."""
+        self._offences.charge((who.workspace, who.user_id), self._clock.monotonic())
+
+    async def after_offences(self, who: Identity) -> None:
+        """Return when a further socket of theirs may be served. Raises `IdentityUnavailable` where too many wait."""
+        delay = self._offences.charge((who.workspace, who.user_id), self._clock.monotonic(), 0)
+        if delay > 0 and self._waiting >= self._limits.max_waiting:
+            raise IdentityUnavailable("too many sockets wait for their turn")
+        await self._wait("offences", delay)
+
+    async def _wait(self, name: str, delay: float) -> None:
         if delay > 0:
-            self._on_refused("failures")
+            self._on_refused(name)
             self._waiting += 1
             try:
                 await asyncio.sleep(min(delay, self._limits.longest_delay))
@@ -124,8 +141,8 @@ class _Buckets:
         wait = bucket.take(1, now)
         return Quota(self._name, self._allowance, bucket.left(now), wait)
 
-    def charge(self, key: Hashable, now: float) -> float:
-        return self._of(key, now).charge(1, now)
+    def charge(self, key: Hashable, now: float, amount: float = 1) -> float:
+        return self._of(key, now).charge(amount, now)
 
     def _of(self, key: Hashable, now: float) -> Bucket:
         bucket = self._buckets.get(key)

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 from uuid import UUID, uuid4
 
 import structlog
@@ -29,6 +29,16 @@ AfterFailure: TypeAlias = Callable[[str], Awaitable[None]]  # the host
 
 
 async def _at_once(_host: str) -> None: ...
+
+
+class Conduct(Protocol):
+    """What is held against users; see `server.rates`."""
+
+    def offended(self, who: Identity) -> None:
+        """A socket of theirs was closed for what it sent."""
+
+    async def after_offences(self, who: Identity) -> None:
+        """Return when a further one may be served. Raises `IdentityUnavailable`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +77,11 @@ class Visit:
         self._guest = None
         self._visits.forget(self)
 
+    def offended(self) -> None:
+        """Its socket is closed for what it sent."""
+        if self._visits.conduct is not None:
+            self._visits.conduct.offended(self.identity)
+
     def goes_on(self, identity: Identity) -> None:
         """With what the user may now."""
         if identity != self.identity and self._guest is not None:
@@ -102,7 +117,8 @@ class News:
 
 class Visits:
     """The visits of a node, and news of them for whoever writes them down. `note` hears of each that begins;
-    `after_failure` takes as long as who came with a bad token waits for the answer. `max_sockets`: of one user."""
+    `after_failure` takes as long as who came with a bad token waits for the answer. `max_sockets`: of one user ·
+    `conduct`: whose next socket has to wait."""
 
     def __init__(
         self,
@@ -111,7 +127,9 @@ class Visits:
         note: Noting = unheard,
         after_failure: AfterFailure = _at_once,
         max_sockets: int = 1_000,
+        conduct: Conduct | None = None,
     ) -> None:
+        self.conduct = conduct
         self._verify = verify
         self._max_sockets = max_sockets
         self._after_failure = after_failure
@@ -130,9 +148,11 @@ class Visits:
         raises."""
         try:
             turn, identity = self._turns, await self._verify(credentials, workspace)
-        except TokenRefused:
+        except (TokenRefused, NotAllowed):
             await self._after_failure(host_of(credentials.address))
             raise
+        if before is None and self.conduct is not None:
+            await self.conduct.after_offences(identity)
         while turn != self._turns:  # what changed meanwhile may concern them, and nobody would ask again
             turn, identity = self._turns, await self._verify(credentials, workspace)
         if before is None:

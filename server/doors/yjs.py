@@ -188,6 +188,8 @@ class YjsPeer:
             if timer is not None:
                 timer.cancel()
         if self._visit is not None:
+            if close_codes.is_offence(code):
+                self._visit.offended()
             self._visit.leave()
         if self._session is not None:
             self._session.is_closed = True

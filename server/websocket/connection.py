@@ -13,7 +13,8 @@ from server.websocket.pace import PaceLimits
 
 @dataclass(frozen=True, slots=True)
 class SocketLimits:
-    """Bounds of one WebSocket endpoint. Bytes and seconds. `subprotocols`: accepted where a client offers one."""
+    """Bounds of one WebSocket endpoint. Bytes and seconds. `subprotocols`: accepted where a client offers one ·
+    `turn_seconds`: for what one socket sent, in one turn of the loop; then others have theirs."""
 
     max_connections: int = 10_000
     max_address_connections: int = 5_000
@@ -24,6 +25,7 @@ class SocketLimits:
     pong_timeout_seconds: float = 10.0
     close_timeout_seconds: float = 3.0
     trusted_proxies: tuple[Network, ...] = ()
+    turn_seconds: float = 0.001
     pace: PaceLimits = field(default_factory=PaceLimits)
 
     @property

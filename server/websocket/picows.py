@@ -32,11 +32,12 @@ from server.addresses import peer_of
 from server.websocket.admission import Admission, HttpRefusal
 from server.websocket.connection import Door, Handshake, Peer, Route, SocketLimits, client_address
 from server.websocket.pace import Pace
+from server.websocket.turns import TakesTurns, Turns
 
 log = structlog.get_logger()
 
 BINARY = WSMsgType.BINARY
-MAX_FRAGMENTS = 10_000  # of one message
+MAX_SMALL_FRAGMENTS = 1_000  # of one message; those of a KiB or more are bounded by its size
 HEADER_ROOM = 14  # what picows wants in front of a payload to write the frame header into
 IN_PLACE_BYTES = 8192  # above this, picows passes uvloop a view of a header buffer it overwrites with the next frame
 
@@ -55,6 +56,7 @@ class PicowsEndpoint:
         self.limits = limits
         self.on_slowed = on_slowed
         self.connections: set[PicowsConnection] = set()
+        self.turns = Turns(limits.turn_seconds)
         # An adapter, because picows makes a child logger for every socket when it gets a plain logger.
         self.picows_log = logging.LoggerAdapter(logging.getLogger("picows"), {})
         self.admission = Admission(route, allowed_origins, limits.max_connections, limits.max_address_connections)
@@ -99,7 +101,7 @@ class Upgrade(asyncio.Protocol):
             limits.ping_interval_seconds,
             limits.pong_timeout_seconds,
             WSAutoPingStrategy.PING_WHEN_IDLE,
-            True,  # enable_auto_pong
+            False,  # enable_auto_pong: one for each ping; the last of a turn is enough (RFC 6455 §5.5.3)
             limits.max_message_bytes,
             None,  # extra headers, for clients
             4096,  # initial read buffer, grows to the largest message
@@ -149,10 +151,11 @@ class Upgrade(asyncio.Protocol):
         return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(headers), connection)
 
 
-class PicowsConnection(WSListener):
+class PicowsConnection(WSListener, TakesTurns):
     """A `Connection` on a picows transport: joins fragments, pings, and sees the close through."""
 
     def __init__(self, door: Door, handshake: Handshake, endpoint: PicowsEndpoint, server_state: ServerState) -> None:
+        TakesTurns.__init__(self, endpoint.turns)
         self._door = door
         self._handshake = handshake
         self._endpoint = endpoint
@@ -166,6 +169,8 @@ class PicowsConnection(WSListener):
         self._pace = Pace(self._limits.pace, self._loop.time())
         self._reading_paused = False  # by the peer, which has too much
         self._slowed: asyncio.TimerHandle | None = None  # by its pace
+        self._is_held = False  # for its turn
+        self._pinged: bytes | None = None  # what the pong will say
         self._writing_paused = False
         self._close_code: int | None = None  # set: nothing is passed on any more
         self._timer: asyncio.TimerHandle | None = None
@@ -187,6 +192,8 @@ class PicowsConnection(WSListener):
         if self._close_code is not None:
             return
         self._transport.send_close(code, reason)  # type: ignore[arg-type]  # any number goes on the wire
+        self.hear_no_more()
+        self._release()
         self.resume_reading()  # the peer's close frame is behind what it has sent already
         self._full_speed()
         self._ended(code)
@@ -194,15 +201,14 @@ class PicowsConnection(WSListener):
 
     def pause_reading(self) -> None:
         if self._close_code is None and not self._reading_paused:
-            self._reading_paused = True
-            if self._slowed is None:
+            if self._is_reading():
                 self._socket.pause_reading()
+            self._reading_paused = True
 
     def resume_reading(self) -> None:
         if self._reading_paused:
             self._reading_paused = False
-            if self._slowed is None:
-                self._socket.resume_reading()
+            self._read_again()
 
     def shutdown(self) -> None:
         """uvicorn's graceful shutdown calls this on every live connection."""
@@ -236,11 +242,12 @@ class PicowsConnection(WSListener):
         elif frame.rsv1 or frame.rsv2 or frame.rsv3:
             self.close(close_codes.PROTOCOL_ERROR, "no extension was negotiated")
         elif frame.msg_type == BINARY and frame.fin and self._fragments is None:
-            self._deliver(frame.get_payload_as_bytes())
+            self.deliver(frame.get_payload_as_bytes(), self._loop.time)
         else:
             self._rare_frame(frame)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self.hear_all()
         self._ended(close_codes.ABNORMAL)
         for timer in (self._timer, self._slowed):
             if timer is not None:
@@ -269,7 +276,7 @@ class PicowsConnection(WSListener):
             self._slowed.cancel()
         else:
             self._endpoint.on_slowed()
-            if not self._reading_paused:
+            if self._is_reading():
                 self._socket.pause_reading()
         self._slowed = self._loop.call_later(seconds, self._full_speed)
 
@@ -277,13 +284,33 @@ class PicowsConnection(WSListener):
         if self._slowed is not None:
             self._slowed.cancel()
             self._slowed = None
-            if not self._reading_paused:
-                self._socket.resume_reading()
+            self._read_again()
+
+    def _is_reading(self) -> bool:
+        return not (self._reading_paused or self._slowed is not None or self._is_held)
+
+    def _hold(self) -> None:
+        if self._is_reading():
+            self._socket.pause_reading()
+        self._is_held = True
+
+    def _release(self) -> None:
+        if self._is_held:
+            self._is_held = False
+            self._read_again()
+
+    def _read_again(self) -> None:
+        if self._is_reading() and not self._socket.is_closing():
+            self._socket.resume_reading()
 
     def _rare_frame(self, frame: WSFrame) -> None:
         match frame.msg_type:
-            case WSMsgType.PING | WSMsgType.PONG:
-                pass  # picows answers pings; hearing anything at all is the pong
+            case WSMsgType.PING:
+                if self._pinged is None:
+                    self._loop.call_soon(self._pong)
+                self._pinged = frame.get_payload_as_bytes()
+            case WSMsgType.PONG:
+                pass  # hearing anything at all is one
             case WSMsgType.TEXT:
                 self.close(close_codes.TEXT_NOT_SUPPORTED, "binary messages only")
             case WSMsgType.CLOSE:
@@ -299,24 +326,34 @@ class PicowsConnection(WSListener):
         joined = self._fragments = bytearray() if self._fragments is None else self._fragments
         self._fragment_count += 1  # empty ones add nothing to a message, and never end it
         is_too_big = len(joined) + frame.payload_size > self._limits.max_message_bytes
-        if is_too_big or self._fragment_count > MAX_FRAGMENTS:
+        if is_too_big or self._fragment_count > MAX_SMALL_FRAGMENTS + len(joined) // 1024:
             self.close(close_codes.MESSAGE_TOO_BIG, "message too big")
             return
         joined += frame.get_payload_as_memoryview()
         if frame.fin:
             self._fragments = None
             self._fragment_count = 0
-            self._deliver(bytes(joined))
+            self.deliver(bytes(joined), self._loop.time)
 
-    def _deliver(self, message: bytes) -> None:
-        assert self._peer is not None
+    def _hear(self, message: bytes) -> None:
+        if self._peer is None:
+            return
         try:
             self._peer.received(message)
         except Exception:
             log.exception("peer failed", client=self._handshake.client)
             self.close(close_codes.INTERNAL_ERROR, "internal error")
 
+    def _pong(self) -> None:
+        payload, self._pinged = self._pinged, None
+        if self._close_code is None and payload is not None:
+            self._transport.send_pong(payload)
+
     def _answer_close(self, code: int) -> None:
+        self.hear_all()
+        if self._close_code is not None:  # what was heard last was an end of its own
+            self._socket.close()
+            return
         without_code = code in (0, 1005, 1006)  # 0: the peer's close frame was empty; the others are not sendable
         self._transport.send_close(close_codes.NORMAL if without_code else code)  # type: ignore[arg-type]
         self._ended(close_codes.NO_CODE if without_code else code)
@@ -351,7 +388,7 @@ class PicowsConnection(WSListener):
         self._arm(self._limits.pong_timeout_seconds, self._expect_pong)
 
     def _expect_pong(self) -> None:
-        if self._heard or self._reading_paused or self._slowed is not None:
+        if self._heard or not self._is_reading():
             interval = self._limits.ping_interval_seconds - self._limits.pong_timeout_seconds
             self._arm(max(interval, 0.0), self._ping)
         else:

@@ -24,6 +24,7 @@ QUICK: Final = (
     *("--authentication-timeout-seconds", "1"),
     *("--hello-timeout-seconds", "1"),
     *("--ping-interval-seconds", "2", "--pong-timeout-seconds", "1"),
+    *("--max-user-offences", "0"),  # eve is caught more often here than anybody should be
 )
 
 

@@ -137,8 +137,7 @@ async def empty_fragments(ways: Ways) -> int:
     """A message that never grows."""
     eve = await ways.over_yjs()
     eve.send(b"", BINARY, fin=False)
-    for _ in range(20_000):
-        eve.send(b"", CONTINUATION, fin=False)
+    eve.send_all([b""] * 5_000, CONTINUATION, fin=False)
     return await eve.close_code()
 
 
@@ -156,8 +155,7 @@ def flood(message: Callable[[Ways, int], bytes], times: int, opcode: int = BINAR
     async def attack(ways: Ways) -> int:
         eve = await ways.over_yjs()
         for go in itertools.count():
-            for each in range(times):
-                eve.send(message(ways, go * times + each), opcode)
+            eve.send_all([message(ways, go * times + each) for each in range(times)], opcode)
             await eve.writer.drain()
             await ways.pause()
             await taken(eve)
@@ -180,8 +178,7 @@ async def deaf(ways: Ways) -> int:
     """Asks for everything, and takes nothing."""
     eve = await ways.over_yjs()
     while True:
-        for _ in range(200):
-            eve.send(y_websocket.sync_step1(b"\x00"))
+        eve.send_all([y_websocket.sync_step1(b"\x00")] * 200)
         await asyncio.wait_for(eve.writer.drain(), 30)
         await ways.pause()
 
@@ -224,8 +221,7 @@ def before_the_token(messages: Callable[[Ways], list[bytes]]) -> Attack:
 
     async def attack(ways: Ways) -> int:
         eve = await ways.open("/hocuspocus")
-        for message in messages(ways):
-            eve.send(message)
+        eve.send_all(messages(ways))
         return await eve.close_code()
 
     return attack
@@ -235,8 +231,7 @@ async def guesses(ways: Ways) -> int:
     """Token after token, on a socket that is not closed for it before its time is up."""
     eve = await ways.open("/hocuspocus")
     while not eve.reader.at_eof():
-        for _ in range(20):
-            eve.send(ways.addressed(hocuspocus.TOKEN_REQUEST + string("x" * 100)))
+        eve.send_all([ways.addressed(hocuspocus.TOKEN_REQUEST + string("x" * 100))] * 20)
         await eve.writer.drain()
         await ways.pause()
         await taken(eve)
@@ -246,8 +241,7 @@ async def guesses(ways: Ways) -> int:
 async def hellos(ways: Ways) -> int:
     """A hundred at once, of nobody."""
     eve = await ways.over_native()
-    for _ in range(100):
-        eve.send(encode(Hello("nobody", "test", None, "updates", None, None, None)))
+    eve.send_all([encode(Hello("nobody", "test"))] * 100)
     assert isinstance(await refusal_of(eve), Refusal)
     return await eve.close_code()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from random import uniform
 from typing import Final
 from urllib.parse import quote
 from uuid import UUID
@@ -30,12 +31,13 @@ class Ways(ABC):
         self.issue = issue
         self.victim = victim
         self.played = ""  # a refresh token that was used
+        self.headers: dict[str, str] = {}  # of every request
         self._opened: list[RawClient] = []
 
     async def open(self, path: str, headers: Mapping[str, str] | None = None) -> RawClient:
         """A socket, which `leave` cuts if nobody has."""
         self._opened = [client for client in self._opened if not client.writer.is_closing()]
-        client = await RawClient.open(self.port, path, headers)
+        client = await RawClient.open(self.port, path, self.headers | dict(headers or {}))
         self._opened.append(client)
         return client
 
@@ -45,8 +47,8 @@ class Ways(ABC):
             self._opened.pop().cut()
 
     async def pause(self) -> None:
-        """Between two goes of somebody who does not stop."""
-        await asyncio.sleep(PAUSE_SECONDS)
+        """Between two goes of somebody who does not stop. Attackers do not keep step."""
+        await asyncio.sleep(PAUSE_SECONDS * uniform(0.5, 1.5))
 
     @abstractmethod
     def key(self) -> Key:
@@ -98,7 +100,8 @@ class Ways(ABC):
             "Connection": "close",
             "Content-Length": str(len(body)),
             "Authorization": f"Bearer {self.token() if token is None else token}",
-        } | {name.replace("_", "-"): value for name, value in headers.items()}
+        }
+        sent |= self.headers | {name.replace("_", "-"): value for name, value in headers.items()}
         lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items()), "", ""]
         return await self.request("\r\n".join(lines).encode("latin-1") + body)
 

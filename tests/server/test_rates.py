@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from server.addresses import peer_of, proxies
-from server.auth import Credentials, TokenRefused
+from server.auth import Credentials, IdentityUnavailable, TokenRefused
 from server.buckets import Allowance
 from server.clock import Clock
 from server.doors.http import http_app
@@ -164,3 +164,28 @@ async def test_a_refused_token_at_a_door_with_sockets_waits_too() -> None:
     with pytest.raises(TokenRefused):
         await visits.enter(Credentials("x", address="192.0.2.7:1"), "main", guest)
     assert failed == ["192.0.2.7"]
+
+
+async def test_who_is_closed_for_what_they_sent_waits_with_further_sockets() -> None:
+    watch = Watch()
+    made = rates(watch, offences=Allowance(100, 2), longest_delay=0.01)
+    for _ in range(2):
+        made.offended(ANA)
+    await made.after_offences(ANA)
+    assert watch.over == []
+    made.offended(ANA)
+    await made.after_offences(ANA)
+    await made.after_offences(BEN)
+    assert watch.over == ["offences"]
+    watch.time += 1
+    await made.after_offences(ANA)
+    assert watch.over == ["offences"]
+
+
+async def test_where_too_many_wait_further_sockets_are_told_to_come_back() -> None:
+    made = rates(Watch(), offences=Allowance(1, 1), max_waiting=0)
+    made.offended(ANA)
+    await made.after_offences(ANA)
+    made.offended(ANA)
+    with pytest.raises(IdentityUnavailable):
+        await made.after_offences(ANA)

@@ -170,3 +170,27 @@ async def test_a_user_has_so_many_sockets_and_no_more_however_many_visits_each_c
     for visit in [visit for visit in visits.all() if visit.credentials.address.endswith(":1")]:
         visit.leave()
     await enter("ana", 3)
+
+
+async def test_the_next_socket_of_who_was_closed_for_what_they_sent_waits(gate: Gate) -> None:
+    class Conduct:
+        """Notes what it hears."""
+
+        def __init__(self) -> None:
+            self.offenders: list[str] = []
+            self.made_up = asyncio.Event()
+
+        def offended(self, who: Identity) -> None:
+            self.offenders.append(who.user_id)
+
+        async def after_offences(self, who: Identity) -> None:
+            if who.user_id in self.offenders:
+                await self.made_up.wait()
+
+    conduct = gate.visits.conduct = Conduct()
+    (await gate.enter("eve")).offended()
+    again = asyncio.create_task(gate.enter("eve"))
+    await gate.enter("ana")
+    assert not again.done()
+    conduct.made_up.set()
+    assert (await again).identity.user_id == "eve"

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 DEADLINE_SECONDS = 10.0
@@ -43,19 +43,15 @@ class RawClient:
 
     def send(self, payload: bytes, opcode: int = BINARY, *, fin: bool = True, reserved: int = 0) -> None:
         """Write one masked frame."""
-        self.send_header(len(payload), opcode, fin=fin, reserved=reserved)
-        self.writer.write(payload)  # the mask is zero
+        self.writer.write(head_of(len(payload), opcode, fin=fin, reserved=reserved) + payload)
 
-    def send_header(self, size: int, opcode: int = BINARY, *, fin: bool = True, reserved: int = 0) -> None:
-        """Only a frame's header, with a mask of zero; the payload may never come."""
-        first = bytes([(0x80 if fin else 0) | reserved << 4 | opcode])
-        if size < 126:
-            length = bytes([0x80 | size])
-        elif size < 2**16:
-            length = bytes([0x80 | 126]) + struct.pack("!H", size)
-        else:
-            length = bytes([0x80 | 127]) + struct.pack("!Q", size)
-        self.writer.write(first + length + bytes(4))
+    def send_all(self, payloads: Iterable[bytes], opcode: int = BINARY, *, fin: bool = True) -> None:
+        """Frames in one write."""
+        self.writer.write(b"".join(head_of(len(payload), opcode, fin=fin) + payload for payload in payloads))
+
+    def send_header(self, size: int, opcode: int = BINARY) -> None:
+        """Only a frame's header; the payload may never come."""
+        self.writer.write(head_of(size, opcode))
 
     async def frame(self) -> tuple[int, bytes]:
         """The next frame: opcode and payload."""
@@ -101,3 +97,15 @@ class RawClient:
     def cut(self) -> None:
         """Drop the socket without a close frame."""
         self.writer.transport.abort()
+
+
+def head_of(size: int, opcode: int, *, fin: bool = True, reserved: int = 0) -> bytes:
+    """The header of a frame, with a mask of zero, which changes nothing."""
+    first = bytes([(0x80 if fin else 0) | reserved << 4 | opcode])
+    if size < 126:
+        length = bytes([0x80 | size])
+    elif size < 2**16:
+        length = bytes([0x80 | 126]) + struct.pack("!H", size)
+    else:
+        length = bytes([0x80 | 127]) + struct.pack("!Q", size)
+    return first + length + bytes(4)

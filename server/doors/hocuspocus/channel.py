@@ -99,6 +99,8 @@ class Channel:
         """A message was not one. Whoever is in ends here, whoever is not takes the socket along."""
         self._around.services.metrics.refusals.labels(refused.reason).inc()
         self._log.info("message refused", reason=refused.reason, detail=refused.detail)
+        if self._admission.visit is not None:
+            self._admission.visit.offended()
         if self._session is not None:
             self._session.refuse(refused)
         else:

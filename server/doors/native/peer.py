@@ -270,7 +270,10 @@ class NativePeer:
         self._services.metrics.refusals.labels(refused.reason).inc()
         log.info("refused", session=self._name, reason=refused.reason, detail=refused.detail)
         self._send(Refusal(refused.reason, refused.detail))
-        self._connection.close(_CLOSE_CODES.get(refused.reason, close_codes.BAD_REQUEST), refused.reason)
+        code = _CLOSE_CODES.get(refused.reason, close_codes.BAD_REQUEST)
+        self._connection.close(code, refused.reason)
+        if self._visit is not None and close_codes.is_offence(code):
+            self._visit.offended()
         self._end()
 
     def _end(self) -> None:

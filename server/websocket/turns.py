@@ -1,0 +1,85 @@
+"""Whose turn it is. What a socket sent is heard at once while it takes little of a turn of the loop; the rest waits
+here, and all that wait together have no more of each further turn than one of them. So a flood delays only floods.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from time import perf_counter
+
+
+class Turns:
+    """Of one endpoint. `seconds`: what one socket may take of a turn."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._waiting: deque[TakesTurns] = deque()
+
+    def wait(self, one: TakesTurns) -> None:
+        """Behind the others, until nothing of it is unheard."""
+        self._waiting.append(one)
+        if len(self._waiting) == 1:
+            asyncio.get_running_loop().call_soon(self._next)
+
+    def _next(self) -> None:
+        one = self._waiting.popleft()
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._next)
+        if one.go_on():
+            self.wait(one)
+
+
+class TakesTurns:
+    """A socket that does. `_hear` must not raise."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+        self._unheard: deque[bytes] | None = None  # what came while it waits; None: it does not
+        self._turn = self._began = 0.0  # a turn of the loop, and when we began to hear something in it
+
+    def _hear(self, message: bytes) -> None:
+        raise NotImplementedError
+
+    def _hold(self) -> None:
+        """Read no more for now."""
+        raise NotImplementedError
+
+    def _release(self) -> None:
+        """Undo `_hold`."""
+        raise NotImplementedError
+
+    def deliver(self, message: bytes, turn: Callable[[], float]) -> None:
+        """Now, or when the time has come. `turn`: the loop's time, which is one throughout a turn."""
+        if self._unheard is not None:
+            self._unheard.append(message)
+            return
+        self._hear(message)
+        if (now := perf_counter()) - self._began > self._turns.seconds:
+            if turn() == self._turn:
+                self._hold()
+                self._unheard = deque()
+                self._turns.wait(self)
+            self._turn, self._began = turn(), now
+
+    def go_on(self) -> bool:
+        """Hear what there is time for; whether there is more."""
+        end = perf_counter() + self._turns.seconds
+        while self._unheard:
+            self._hear(self._unheard.popleft())
+            if perf_counter() > end and self._unheard:
+                return True
+        self._unheard = None
+        self._release()
+        return False
+
+    def hear_all(self) -> None:
+        """At once: nothing more will come."""
+        while self._unheard:
+            self._hear(self._unheard.popleft())
+
+    def hear_no_more(self) -> None:
+        """Forget what came."""
+        if self._unheard is not None:
+            self._unheard.clear()

@@ -1,0 +1,67 @@
+"""A flood is heard a little at a time, in order, and never ahead of others for longer than a turn."""
+
+from __future__ import annotations
+
+import asyncio
+
+from server.websocket.turns import TakesTurns, Turns
+
+
+class Socket(TakesTurns):
+    """Hears letters, for as long as a test says a letter takes."""
+
+    def __init__(self, turns: Turns, heard: list[str], over: asyncio.Event) -> None:
+        super().__init__(turns)
+        self.heard, self.over = heard, over
+        self.is_held = False
+
+    def _hear(self, message: bytes) -> None:
+        self.heard.append(message.decode())
+
+    def _hold(self) -> None:
+        self.is_held = True
+
+    def _release(self) -> None:
+        self.is_held = False
+        self.over.set()
+
+    def say(self, text: str) -> None:
+        """In one turn of the loop."""
+        for letter in text:
+            self.deliver(letter.encode(), lambda: 1.0)
+
+
+async def test_two_floods_are_heard_by_turns_and_each_in_order() -> None:
+    heard: list[str] = []
+    turns = Turns(0.0)  # every letter is too long
+    one, other = (Socket(turns, heard, asyncio.Event()) for _ in range(2))
+    one.say("abcd")
+    other.say("ABCD")
+    assert heard == ["a", "b", "A", "B"]  # the first shows that a turn has begun
+    assert one.is_held
+    await asyncio.wait_for(asyncio.gather(one.over.wait(), other.over.wait()), 5)
+    assert heard[4:] == ["c", "C", "d", "D"]
+    assert not one.is_held
+
+
+async def test_whoever_says_little_is_heard_at_once_while_a_flood_waits() -> None:
+    heard: list[str] = []
+    flood, quiet = Socket(Turns(0.0), heard, asyncio.Event()), Socket(Turns(60.0), heard, asyncio.Event())
+    flood.say("abc")
+    quiet.say("XYZ")
+    assert heard == [*"ab", *"XYZ"]
+    assert not quiet.is_held
+    await asyncio.wait_for(flood.over.wait(), 5)
+    assert heard[5:] == ["c"]
+
+
+async def test_what_came_before_the_end_is_heard_and_after_a_close_of_ours_is_not() -> None:
+    heard: list[str] = []
+    turns = Turns(0.0)
+    gone, closed = (Socket(turns, heard, asyncio.Event()) for _ in range(2))
+    gone.say("abc")
+    gone.hear_all()
+    closed.say("ABC")
+    closed.hear_no_more()
+    await asyncio.wait_for(asyncio.gather(gone.over.wait(), closed.over.wait()), 5)
+    assert heard == [*"abc", *"AB"]
