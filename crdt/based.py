@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
 
-from crdt.edits import Begin, Delete, Edit
+from crdt.edits import AddComment, Begin, Delete, Edit, EditComment
 from crdt.issue import IssueContent
 from crdt.jobs_history import Since, Touch
 from crdt.shape import FIELD_KEYS, Changes, FieldValue, iso
@@ -17,11 +17,12 @@ from crdt.touches import Path
 
 FIELDS: Final = ("status", "priority", "user_id", "session_id", "claude_task_id", "completed_at", "deleted_at")
 DELETED: Final = "deleted_at"
+COMMENTS: Final = "comments"
 _TEXTS: Final = ("title", "description")
 _MAX_TOLD_CHARS: Final = 4_096  # of a text, in what is told of an edit
 
 ClashKind: TypeAlias = Literal["update_update", "update_delete", "create_create"]
-View = dict[str, Any]  # column → what somebody saw there; labels as a set
+View = dict[str, Any]  # column → what somebody saw there; labels as a set, comments as texts by id
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,9 @@ class Plan:
 
 def view_of(content: IssueContent) -> View:
     """What somebody saw who saw this."""
-    return {name: getattr(content, name) for name in (*_TEXTS, *FIELDS)} | {"labels": frozenset(content.labels)}
+    columns = {name: getattr(content, name) for name in (*_TEXTS, *FIELDS)}
+    comments = {comment.id: comment.body for comment in content.comments}
+    return columns | {"labels": frozenset(content.labels), COMMENTS: comments}
 
 
 def seen_after(view: View, edit: Edit, at: datetime) -> View:
@@ -58,6 +61,8 @@ def seen_after(view: View, edit: Edit, at: datetime) -> View:
     after = dict(view)
     if isinstance(edit, Delete):
         after[DELETED] = view[DELETED] or at
+    if isinstance(edit, AddComment | EditComment):
+        after[COMMENTS] = view[COMMENTS] | {edit.comment_id: edit.body}
     if isinstance(edit, Begin | Changes):
         after |= {name: getattr(edit, name) for name in _TEXTS if getattr(edit, name) is not None}
         after |= edit.fields or {}
@@ -82,6 +87,8 @@ def plan(
     theirs = {touch.path: touch for touch in touches}
     if isinstance(edit, Delete):
         return Plan(edit, _deleting(view, now, touches))
+    if isinstance(edit, EditComment):
+        return Plan(replace(edit, seen_body=view[COMMENTS].get(edit.comment_id)))
     if not isinstance(edit, Changes):
         return Plan(edit)
     left = _changed(edit, view)
@@ -139,7 +146,7 @@ def _deleting(view: View, now: IssueContent, touches: Collection[Touch]) -> list
     """A deletion stands above what others did without knowing of it."""
     if now.deleted_at or view[DELETED]:
         return []
-    changed = {name: value for name, value in view_of(now).items() if value != view[name]}
+    changed = {name: value for name, value in view_of(now).items() if name != COMMENTS and value != view[name]}
     newest = max(touches, key=lambda touch: touch.seq, default=None)
     if newest is None or not changed:
         return []

@@ -120,10 +120,11 @@ class AddComment:
 
 @dataclass(frozen=True, slots=True)
 class EditComment:
-    """Make a comment read `body`."""
+    """Make a comment read `body`. `seen_body`: over which that was written; what others have made of it stays."""
 
     comment_id: str
     body: str
+    seen_body: str | None = None
 
     def check(self) -> None:
         """Raises ValueError for what cannot be written or would not be read back."""
@@ -131,7 +132,7 @@ class EditComment:
 
     def make(self, shape: Shape, author: Author) -> None:
         """Write it, by small edits."""
-        edit_comment(shape, self.comment_id, self.body, author)
+        edit_comment(shape, self.comment_id, self.body, author, self.seen_body)
 
 
 @dataclass(frozen=True, slots=True)

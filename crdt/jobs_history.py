@@ -6,7 +6,7 @@ They get the issue as it was (`seen`) and the deltas after that, and walk along 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -100,11 +100,13 @@ class Touch:
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """The issue as it was seen, as it is with all deltas, and who touched what in between, oldest first."""
+    """The issue as it was seen, as it is with all deltas, and who touched what in between, oldest first. `seen`: client
+    id → next clock, of what was seen."""
 
     before: IssueContent
     after: IssueContent
     touches: Sequence[Touch]
+    seen: Mapping[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,7 @@ class TellSince:
     def run(self, resident: Resident) -> Since:
         """The touches. Raises `Refused` for bytes that are not sound."""
         walk = Walk(merge(self.seen))
+        seen = walk.state_vector()
         touches: dict[tuple[Path, str, str | None], Touch] = {}
         for delta in self.deltas:
             for path in walk.admit(delta):
@@ -125,7 +128,7 @@ class TellSince:
                 touches[key] = Touch(path, delta.actor_id, delta.device_id, delta.seq, delta.created_at)
         before, after = walk.content, walk.read(self.deltas)
         walk.end()
-        return Since(before, after, list(touches.values()))
+        return Since(before, after, list(touches.values()), seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +216,10 @@ class Walk:
         """Take a delta in, to be read later; what it touches."""
         admit(self._index, delta.update)
         return touched(self._index, delta.update)
+
+    def state_vector(self) -> dict[int, int]:
+        """Client id → next clock, with all that was admitted."""
+        return dict(self._index.state_vector)
 
     def text(self, root: str) -> str:
         """What a text reads now."""

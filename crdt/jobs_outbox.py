@@ -13,10 +13,11 @@ from crdt.based import Clash, Plan, View, others, plan, seen_after, unanswered, 
 from crdt.document import Document
 from crdt.edits import MADE, OTHER_BEGINNING, Begin, Delete, Edit, make
 from crdt.issue import IssueContent, read
-from crdt.jobs_history import LoggedDelta, TellSince, Touch
+from crdt.jobs_history import LoggedDelta, Since, TellSince, Touch
 from crdt.loading import load_whole
 from crdt.resident import Resident
-from crdt.shape import Author, Changes
+from crdt.shape import FIELD_KEYS, Author, Changes
+from crdt.touches import Path
 from crdt.update import EMPTY_UPDATE, merge
 
 
@@ -60,9 +61,19 @@ class MadeDated:
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """What stands in a field. `struct`: client id and clock · `at`: its clock, where it has one · `is_own`: the author
+    of the edits wrote it, on the same device."""
+
+    struct: tuple[int, int]
+    at: datetime | None
+    is_own: bool
+
+
+@dataclass(frozen=True, slots=True)
 class MakeDated:
     """Edit an issue that is all of `seen`, in order; a later edit sees what the earlier ones made. `bases`: every base
-    that is named · `clocks`: field → the clock of what stands there.
+    that is named · `heads`: column → what stands there.
 
     Nobody else may write with `client_id` meanwhile.
     """
@@ -73,7 +84,7 @@ class MakeDated:
     author: Author
     edits: Sequence[Dated]
     bases: Sequence[Based] = ()
-    clocks: Mapping[str, datetime] = field(default_factory=dict)
+    heads: Mapping[str, Head] = field(default_factory=dict)
 
     def run(self, resident: Resident) -> MadeDated:
         """The updates; each is causally closed over `seen` and those before it."""
@@ -103,7 +114,10 @@ class _Desk:
         me = job.author.user or "", job.author.device
         for base in job.bases:
             since = TellSince(base.seen, base.deltas).run(resident)
-            self._sights[base.seq] = _Sight(since.before, unanswered(since, *me), bool(others(since, *me)))
+            known = self._known(since)
+            theirs = [touch for touch in unanswered(since, *me) if touch.path not in known]
+            self._sights[base.seq] = _Sight(since.before, theirs, bool(others(since, *me)))
+        self._clocks = {name: head.at for name, head in job.heads.items() if head.at is not None}
         self._settled: set[str] = set()
 
     def make(self, place: int, each: Dated) -> tuple[bytes, str, Sequence[Clash], bool]:
@@ -119,12 +133,21 @@ class _Desk:
         beside_others = each.base in self._sights and self._sights[each.base].is_old
         return update, outcome, clashes, beside_others
 
+    def _known(self, since: Since) -> set[Path]:
+        """Fields where there stands what the author saw, or wrote: what others wrote there since has lost, and that was
+        told when it did."""
+        return {
+            ("fields", FIELD_KEYS[name])
+            for name, head in self._job.heads.items()
+            if head.is_own or head.struct[1] < since.seen.get(head.struct[0], 0)
+        }
+
     def _plan(self, place: int, each: Dated) -> Plan:
         if each.base is None or not self._document.state_vector():
             return Plan(each.edit)
         sight = self._sights[each.base]
         view = self._view(place, each.base, sight.before)
-        return plan(each.edit, each.at, view, read(self._document), sight.theirs, self._job.clocks, self._settled)
+        return plan(each.edit, each.at, view, read(self._document), sight.theirs, self._clocks, self._settled)
 
     def _view(self, place: int, base: int, before: IssueContent) -> View:
         """What their author saw: the base, and what they did themselves since."""

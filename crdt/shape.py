@@ -168,12 +168,12 @@ def add_comment(shape: Shape, comment_id: str, body: str, author: Author) -> Non
     )
 
 
-def edit_comment(shape: Shape, comment_id: str, body: str, author: Author) -> None:
-    """Make a comment read `body`."""
+def edit_comment(shape: Shape, comment_id: str, body: str, author: Author, seen: str | None = None) -> None:
+    """Make a comment read `body`; or change in it what `body` changes in `seen`."""
     comment = comment_of(shape, comment_id)
     written = comment.get("body")
     if isinstance(written, Text):
-        rewrite(written, body)
+        rewrite(written, body, seen)
     else:
         comment["body"] = Text(body)
     comment["editedAt"] = iso(author.at)

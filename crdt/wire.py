@@ -72,6 +72,7 @@ _DATACLASSES: Final = (
     jobs_outbox.MakeDated,
     jobs_outbox.MadeDated,
     jobs_outbox.Based,
+    jobs_outbox.Head,
     based.Clash,
 )
 _FIELDS: Final[Mapping[type, tuple[str, ...]]] = MappingProxyType(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from crdt.based import Clash
-from crdt.jobs_outbox import Based
+from crdt.jobs_outbox import Based, Head
 from crdt.records import FieldWrite
 from crdt.shape import FIELD_KEYS, Author
 from server.record_errors import Unavailable
@@ -74,10 +74,15 @@ class Bases:
         return Based(seq, span.seen.updates, logged(deltas))
 
 
-def clocks_of(heads: Mapping[str, FieldWrite], max_lead: timedelta) -> dict[str, datetime]:
-    """Field → the clock of what stands there, where it has one."""
-    clocks = {FIELD_NAMES[key]: clock_of(write, max_lead) for key, write in heads.items()}
-    return {field: clock for field, clock in clocks.items() if clock is not None}
+def heads_of(heads: Mapping[str, FieldWrite], author: Author, max_lead: timedelta) -> dict[str, Head]:
+    """Column → what stands there, as an edit of this author is measured by it."""
+    me = author.user or "", author.device
+    return {
+        FIELD_NAMES[key]: Head(
+            (write.client, write.clock), clock_of(write, max_lead), (write.actor, write.device) == me
+        )
+        for key, write in heads.items()
+    }
 
 
 def conflicts_of(

@@ -227,6 +227,9 @@ class Settings(BaseModel):
     )
     compaction_interval_seconds: float = _setting(5.0, "between two looks for issues that are due", gt=0)
     history_days: float = _setting(30.0, "how far back an issue can be shown as it was", ge=0)
+    outbox_claim_seconds: float = _setting(
+        10.0, "for a queued operation to be made before another request may make it, after a crash for instance", gt=0
+    )
     max_import_bytes: ByteSize = _setting(GIB, "a file that is imported over HTTP", ge=MIB)
     purge_after_days: float = _setting(
         30.0, "a deleted issue that nobody touches for so long is removed for good; 0 keeps it", ge=0

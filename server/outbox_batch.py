@@ -13,7 +13,7 @@ from crdt import edits
 from crdt.edits import Edit
 from crdt.jobs_outbox import Based, Dated, MadeDated, MakeDated
 from crdt.update import EMPTY_UPDATE
-from server.bases import Base, Bases, NoBase, clocks_of, conflicts_of
+from server.bases import Base, Bases, NoBase, conflicts_of, heads_of
 from server.clock import Clock
 from server.permissions import Identity
 from server.record_errors import Gone, RecordError, Unavailable
@@ -199,10 +199,10 @@ class Batch:
             return attempt.job(issue, self._made_before(issue, wanted))
 
         async def write_down(made: MadeDated) -> list[NewConflict]:
-            intended = [
+            intended = [  # what changes nothing too, so that nothing behind it is made before it
                 Intended(each.queued.id, update, status, conflicts)
-                for each, update, status, conflicts in attempt.told(made)
-                if update != EMPTY_UPDATE
+                for (each, update, status, conflicts), outcome in zip(attempt.told(made), made.outcomes, strict=True)
+                if outcome not in _FAILURES
             ]
             if not await services.queue.intend(self._sender, intended):
                 raise Unavailable("somebody else is at it")
@@ -271,10 +271,10 @@ class _Attempt:
         assert self.seen is not None
         self._made = [each for each, made_in in did if made_in is None]
         dated = [Dated(each.edit, self._at(each), self._resting.get(each.queued.id), seq) for each, seq in did]
-        clocks = clocks_of(self.seen.heads, self._max_lead)
         seen = self.seen
+        heads = heads_of(seen.heads, seen.author, self._max_lead)
         return MakeDated(
-            str(issue), seen.updates, seen.client_id, seen.author, dated, list(self._bases.values()), clocks
+            str(issue), seen.updates, seen.client_id, seen.author, dated, list(self._bases.values()), heads
         )
 
     def told(self, made: MadeDated) -> Iterator[tuple[Wanted, bytes, Outcome, list[NewConflict]]]:

@@ -98,7 +98,7 @@ class Claimed:
 class SyncQueue:
     """Every method raises `StoreUnavailable` when there is no answer."""
 
-    def __init__(self, database: Database, *, claim_seconds: float = 60.0) -> None:
+    def __init__(self, database: Database, *, claim_seconds: float = 10.0) -> None:
         self._database = database
         self._claim = timedelta(seconds=claim_seconds)
 

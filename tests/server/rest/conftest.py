@@ -127,7 +127,12 @@ class Api:
 
 
 @pytest.fixture
-async def api(store: PostgresStore, dsn: str) -> AsyncIterator[Api]:
+def outbox_limits() -> OutboxLimits:
+    return OutboxLimits(rows_seconds=0.1)
+
+
+@pytest.fixture
+async def api(store: PostgresStore, dsn: str, outbox_limits: OutboxLimits) -> AsyncIterator[Api]:
     await store.create_workspace("main", "Main")
     await store.create_workspace("other", "Other")
     database = await open_database(dsn, DatabaseLimits(connections_max=2))
@@ -144,7 +149,7 @@ async def api(store: PostgresStore, dsn: str) -> AsyncIterator[Api]:
         reader, clock = IssueReader(database), VirtualClock()
         outbox = Outbox(
             OutboxServices(records, SyncQueue(database), store, reader, clock, Bases(log, timeline)),
-            OutboxLimits(rows_seconds=0.1),
+            outbox_limits,
         )
         services = ApiServices(reader, records, past, NO_TRANSFER, NO_CONFLICTS, accounts, outbox, min_seq_seconds=0.1)
         served = operations_of(services)

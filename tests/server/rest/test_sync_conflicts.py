@@ -94,6 +94,21 @@ async def test_texts_are_merged_on_the_text_that_was_seen(api: Api) -> None:
     assert await ledger(api) == []
 
 
+async def test_a_comment_is_merged_on_the_text_that_was_seen(api: Api) -> None:
+    await begun(api)
+    about: Any = {"table_name": "comments", "record_id": "c1"}
+    seen = {"issue_id": str(ID), "body": "Seen on Monday."}
+    (result,) = await sync(api, operation(2, "insert", seen, **about), device="desk")
+    theirs = operation(3, "update", seen | {"body": "Seen twice on Monday."}, **about)
+    assert statuses(await sync(api, theirs, device="desk")) == ["applied"]
+    more = seen | {"body": "Seen on Monday. And on Tuesday."}
+    ours = operation(4, "update", more, base_seq=result["seq"], created_at=LATE, **about)
+    again = operation(5, "update", more | {"body": "Seen on Monday. And on Sunday."}, **about, base_seq=result["seq"])
+    assert statuses(await sync(api, ours, again)) == ["merged", "merged"]
+    (comment,) = (await api.content(ID)).comments
+    assert comment.body == "Seen twice on Monday. And on Sunday."
+
+
 async def test_what_somebody_wrote_to_a_deleted_issue_is_kept_and_the_deletion_stands(api: Api) -> None:
     base = await begun(api)
     await api("DELETE", f"/issues/{ID}", x_device_id="desk")
@@ -165,3 +180,26 @@ async def test_a_conflict_survives_a_server_that_dies_before_it_commits(
     assert (result["status"], result["outcome"]) == ("duplicate", "conflict")
     (row,) = await ledger(api)
     assert (row.standing.value, row.losing.value, row.standing.actor_id) == ("review", "done", "ana")
+
+
+async def test_nothing_is_made_before_what_changes_nothing_and_came_first(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = await begun(api)
+    await patched(api, status="done")
+    store, append = api.home.store, api.home.store.append
+
+    async def dies(batch: list[NewDelta]) -> list[int]:
+        await append(batch)
+        raise StoreUnavailable("gone")
+
+    monkeypatch.setattr(store, "append", dies)
+    batch = update(1, base, EARLY, status="review"), update(2, base, EARLY, priority="high")
+    assert statuses(await sync(api, *batch)) == ["retry", "retry"]
+    monkeypatch.setattr(store, "append", append)
+    await patched(api, status="closed")
+    first, second = await sync(api, *batch)
+    assert [first["outcome"], second["outcome"]] == ["conflict", "merged"]
+    assert first["seq"] == second["seq"]
+    (row,) = await ledger(api)
+    assert (row.standing.value, row.losing.value) == ("done", "review"), "what it met then, and nothing since"
