@@ -16,6 +16,7 @@ SUBPROTOCOL: Final = "syncline.v1"
 UPDATES: Final = "updates"
 ROWS: Final = "rows"
 OFF: Final = "off"
+CONFLICTS: Final = "conflicts"  # not of a hello: `Follow` asks for it, beside whatever mode
 MODES: Final = (UPDATES, ROWS, OFF)
 
 # Why a feed begins with a reload (`Reset.reason`).
@@ -150,6 +151,28 @@ class Reload:
 
 
 @dataclass(frozen=True, slots=True)
+class Follow:
+    """Tell me how conflicts change: after number `since` of `epoch`; 0: what is open, and then how it changes. Only a
+    server that announces `conflict_rows` knows this frame."""
+
+    epoch: UUID
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
+class Conflicts:
+    """Conflicts whose newest change is in (from_change, to_change], as they are. From 0: they take the place of all
+    that was told before. `body`: see `crdt.native_entries`, zlib if `is_packed`."""
+
+    epoch: UUID
+    from_change: int
+    to_change: int
+    newest: int
+    is_packed: bool
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Open:
     """Be in an issue: `State` answers, then `Delta` and `Awareness` as they happen. None: I have nothing of it."""
 
@@ -237,8 +260,8 @@ class Nack:
     message: str
 
 
-ClientFrame: TypeAlias = Hello | Renew | Ping | Pong | Open | Close | Awareness | Push
-_FeedFrame: TypeAlias = Page | Reset | Reload
+ClientFrame: TypeAlias = Hello | Renew | Ping | Pong | Follow | Open | Close | Awareness | Push
+_FeedFrame: TypeAlias = Page | Reset | Reload | Conflicts
 _IssueFrame: TypeAlias = State | Delta | Awareness | Want | Closed
 ServerFrame: TypeAlias = Welcome | Refusal | Notice | Ping | Pong | _FeedFrame | _IssueFrame | Ack | Nack
 Frame: TypeAlias = ClientFrame | ServerFrame

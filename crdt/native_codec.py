@@ -23,7 +23,9 @@ from crdt.native import (
     ClientFrame,
     Close,
     Closed,
+    Conflicts,
     Delta,
+    Follow,
     Frame,
     Hello,
     Nack,
@@ -174,6 +176,14 @@ def _page(reader: FrameReader, limits: FrameLimits) -> Page:
     return Page(first, last, head, reader.flag(), reader.binary(limits.max_frame_bytes))
 
 
+def _conflicts(reader: FrameReader, limits: FrameLimits) -> Conflicts:
+    epoch = reader.uuid()
+    first, last, newest = reader.uint(), reader.uint(), reader.uint()
+    if not first <= last <= newest:
+        raise Refused(MALFORMED, "conflicts out of order")
+    return Conflicts(epoch, first, last, newest, reader.flag(), reader.binary(limits.max_frame_bytes))
+
+
 def _reload(reader: FrameReader, limits: FrameLimits) -> Reload:
     base, after, until = reader.uint(), reader.optional(reader.uuid), reader.optional(reader.uuid)
     return Reload(base, after, until, reader.flag(), reader.binary(limits.max_frame_bytes))
@@ -191,6 +201,8 @@ _CODES: Final[Mapping[type, int]] = MappingProxyType(
         Page: 16,
         Reset: 17,
         Reload: 18,
+        Follow: 19,
+        Conflicts: 20,
         Open: 32,
         Close: 33,
         State: 34,
@@ -218,6 +230,7 @@ _FROM_CLIENT: Final[Mapping[int, tuple[int, Read[ClientFrame]]]] = MappingProxyT
         **_FROM_BOTH,
         1: (7, _hello),
         4: (1, lambda reader, _: Renew(reader.text(MAX_TOKEN_CHARS))),
+        19: (2, lambda reader, _: Follow(reader.uuid(), reader.uint())),
         32: (2, _open),
         33: (1, lambda reader, _: Close(reader.uuid())),
         48: (1, _push),
@@ -232,6 +245,7 @@ _FROM_SERVER: Final[Mapping[int, tuple[int, Read[ServerFrame]]]] = MappingProxyT
         16: (5, _page),
         17: (4, lambda reader, _: Reset(reader.text(MAX_NAME_CHARS), reader.uuid(), reader.uint(), reader.uint())),
         18: (5, _reload),
+        20: (6, _conflicts),
         34: (2, lambda reader, limits: State(reader.uuid(), reader.binary(limits.max_frame_bytes))),
         35: (2, lambda reader, limits: Delta(reader.uuid(), reader.binary(limits.max_frame_bytes))),
         37: (2, lambda reader, _: Want(reader.uuid(), reader.binary(MAX_STATE_VECTOR_BYTES))),

@@ -1,4 +1,4 @@
-"""What a page of the native feed holds: its entries, and the rows that light clients get in place of updates.
+"""What a page of the native feed holds: its entries, the rows that light clients get in place of updates, conflicts.
 
 body  = msgpack array of entries, zlib if the page says so
 entry = [issue, seq, kind, payload]
@@ -6,6 +6,7 @@ entry = [issue, seq, kind, payload]
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from crdt.frame_reader import FrameReader
 UPDATE: Final = 0  # payload: an update, all of the issue that is new in the page
 SNAPSHOT: Final = 1  # payload: the whole issue as one update
 ROW: Final = 2  # payload: its row as a msgpack map; empty when it has none (under quarantine)
-TOMBSTONE: Final = 3  # payload: empty; the issue was deleted for good
+TOMBSTONE: Final = 3  # payload: empty; the issue was deleted for good, its conflicts with it
+CONFLICT: Final = 4  # payload: one of its conflicts as JSON; `seq`: the number of its newest change. Not in a page
 
 MAX_BODY_BYTES: Final = 256 * 1024 * 1024
 MAX_ENTRIES: Final = 1_000_000
@@ -89,9 +91,25 @@ def read_row(payload: bytes) -> dict[str, Any] | None:
     return row
 
 
+def write_conflict(conflict: Mapping[str, object]) -> bytes:
+    """A conflict as the payload of an entry. JSON, because what somebody wrote into a field may be anything it has."""
+    return json.dumps(conflict, separators=(",", ":")).encode()
+
+
+def read_conflict(payload: bytes) -> dict[str, Any]:
+    """The conflict of an entry. Raises `Refused`."""
+    try:
+        conflict = json.loads(payload)
+    except (ValueError, RecursionError):
+        raise Refused(MALFORMED, "not a conflict") from None
+    if not isinstance(conflict, dict):
+        raise Refused(MALFORMED, "not a conflict")
+    return conflict
+
+
 def _read_entry(reader: FrameReader, max_bytes: int) -> Entry:
     reader.fields(4)
     entry = Entry(reader.uuid(), reader.uint(), reader.uint(), reader.binary(max_bytes))
-    if entry.kind > TOMBSTONE:
+    if entry.kind > CONFLICT:
         raise Refused(MALFORMED, "unknown kind of entry")
     return entry

@@ -54,6 +54,7 @@ from server.websocket.picows import PicowsEndpoint
 from storage.activity import Activity
 from storage.appender import Appender, CommitStats
 from storage.compactor import Compactor
+from storage.conflicts import Conflict
 from storage.engine import IssueKey
 from storage.errors import StoreUnavailable
 from storage.history import History
@@ -242,7 +243,7 @@ class Node:
             self._records,
             self._clock,
             max_clock_lead_seconds=settings.max_clock_lead_seconds,
-            on_settled=self._observe.settled_conflict,
+            on_settled=self._settled_conflict,
         )
         interval = settings.conflict_interval_seconds
         referee = Referee(store, decisions, self._clock, interval_seconds=interval, on_failure=self._observe.failure)
@@ -307,10 +308,16 @@ class Node:
 
     def _purged(self, key: IssueKey) -> None:
         self._observe.purge(key)
+        self._feeds.wake_conflicts(key.workspace_id)
         self._gatehouse.audit.note(Note(key.workspace_id, "purge", "server"))  # which: `tombstones` says
 
     def _conflicting(self, key: IssueKey) -> None:
         self._referee.wake()
+        self._feeds.wake_conflicts(key.workspace_id)
+
+    def _settled_conflict(self, conflict: Conflict) -> None:
+        self._observe.settled_conflict(conflict)
+        self._feeds.wake_conflicts(conflict.workspace_id)
 
     def _projected(self, stats: PageStats) -> None:
         self._observe.page(stats)

@@ -18,7 +18,7 @@ from server.doors.yjs import DoorLimits
 from server.engine import EngineLimits
 from server.engine_child import ChildLimits
 from server.feed import FeedLimits
-from server.feed_readers import PageLimits
+from server.feed_readers import ConflictLimits, PageLimits
 from server.guestbook import GuestbookLimits
 from server.limits import HubLimits, RelayLimits, RoomLimits
 from server.listener import RequestLimits
@@ -125,6 +125,7 @@ def of_native(settings: Settings) -> NativeLimits:
         open_issues=settings.max_open_issues,
         presence_bytes=settings.max_presence_bytes,
         page_bytes=settings.feed_page_bytes,
+        conflict_rows=settings.feed_page_conflicts,
         ping_seconds=settings.ping_interval_seconds,
         full_bytes=of_sockets(settings).high_water_bytes,
         waiting_messages=settings.max_waiting_messages,
@@ -141,6 +142,9 @@ def of_feeds(settings: Settings) -> FeedLimits:
         poll_seconds=settings.relay_interval_seconds,
         max_reads=settings.max_feed_reads,
         page=PageLimits(deltas=settings.feed_page_deltas, bytes=settings.feed_page_bytes),
+        conflicts=ConflictLimits(
+            settings.feed_page_conflicts, settings.feed_page_bytes, settings.conflict_feed_interval_seconds
+        ),
     )
 
 

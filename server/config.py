@@ -168,6 +168,10 @@ class Settings(BaseModel):
     )
     feed_page_deltas: int = _setting(2_000, "deltas merged into one page of a feed", ge=1)
     feed_page_bytes: ByteSize = _setting(256 * KIB, "bytes of them; one entry alone may be bigger", ge=KIB)
+    feed_page_conflicts: int = _setting(500, "conflicts in one page of how they change", ge=1)
+    conflict_feed_interval_seconds: float = _setting(
+        1.0, "between two looks for conflicts that another node recorded, for those who follow them", gt=0
+    )
     max_feed_reads: int = _setting(4, "pages that are made at a time for all who catch up", ge=1)
     wakeups: Literal["notify", "poll"] = _setting(
         "notify", "how nodes hear of each other's commits; notify is Postgres LISTEN/NOTIFY, poll only looks"

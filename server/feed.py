@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeAlias
 from uuid import UUID
 
 import structlog
@@ -17,7 +18,7 @@ import structlog
 from crdt.native import Page
 from crdt.native_codec import encode
 from server.feed_pages import IssuePage, LogPage, OutOfReach, body_of
-from server.feed_readers import FeedReader, PageLimits
+from server.feed_readers import ConflictLimits, FeedReader, PageLimits
 from server.metrics import Metrics
 from storage.backoff import Backoff
 from storage.errors import StoreError
@@ -36,6 +37,7 @@ class FeedLimits:
     timeout_seconds: float = 10.0
     max_backoff_seconds: float = 5.0
     page: PageLimits = field(default_factory=PageLimits)
+    conflicts: ConflictLimits = field(default_factory=ConflictLimits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,9 @@ class LiveFollower(Protocol):
         """The feed no longer knows where the head is: start from your cursor."""
 
 
+FrameOf: TypeAlias = Callable[[UUID, LogPage, bool, bytes], bytes]  # epoch, page, is_packed, body
+
+
 @dataclass(frozen=True, slots=True)
 class FeedGround:
     """What every feed of a node stands on."""
@@ -67,16 +72,24 @@ class FeedGround:
     reads: asyncio.Semaphore
 
 
+def log_frame(epoch: UUID, page: LogPage, is_packed: bool, body: bytes) -> bytes:
+    """A page of the log."""
+    return encode(Page(page.from_seq, page.to_seq, page.head, is_packed, body))
+
+
 class Feed:
     """One workspace in one mode. `run` moves `head`; `live` are those who stand there."""
 
-    def __init__(self, reader: FeedReader, epoch: UUID, head: int, ground: FeedGround) -> None:
+    def __init__(
+        self, reader: FeedReader, epoch: UUID, head: int, ground: FeedGround, frame_of: FrameOf = log_frame
+    ) -> None:
         self.epoch = epoch
         self.head = head
         self.live: dict[LiveFollower, None] = {}
         self.users = 0
         self._reader = reader
         self._ground = ground
+        self._frame_of = frame_of
         self._limits = ground.limits
         self._is_draining = False
         self._woken = asyncio.Event()
@@ -196,7 +209,7 @@ class Feed:
         epoch = self.epoch
         page = await self._read(after, until, None)
         is_packed, body = await body_of(page.entries)
-        frame = encode(Page(page.from_seq, page.to_seq, page.head, is_packed, body))
+        frame = self._frame_of(epoch, page, is_packed, body)
         return FramedPage(epoch, page.from_seq, page.to_seq, frame)
 
     def _made(self, after: int, making: asyncio.Task[FramedPage]) -> None:

@@ -27,6 +27,16 @@ class PageLimits:
     bytes: int = 256 * 1024
 
 
+@dataclass(frozen=True, slots=True)
+class ConflictLimits:
+    """Bounds of one page of conflicts: rows, and bytes of their values. `poll_seconds`: between two looks for what
+    other nodes recorded."""
+
+    rows: int = 500
+    bytes: int = 256 * 1024
+    poll_seconds: float = 1.0
+
+
 class FeedReader(Protocol):
     """A log with a cursor, as one mode of the feed sees it. Every method raises `StoreError`."""
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
-from crdt.native import ROWS
+from crdt.native import CONFLICTS, ROWS
+from server.conflict_feed import ConflictsReader, conflicts_frame
 from server.feed import Feed, FeedGround, FeedLimits
 from server.feed_readers import FeedReader, RowsReader, UpdatesReader
 from server.metrics import Metrics
@@ -31,7 +33,7 @@ class Feeds:
             reader = self._reader(workspace, mode)
             now = await reader.look()
             if key not in self._feeds:  # somebody else may have been as quick
-                feed = self._feeds[key] = Feed(reader, now.epoch, now.head, self._ground)
+                feed = self._feeds[key] = self._feed(mode, reader, now)
                 self._running[feed] = asyncio.create_task(feed.run(), name=f"feed {key}")
         feed = self._feeds[key]
         feed.users += 1
@@ -45,9 +47,15 @@ class Feeds:
 
     def wake(self, workspace_ids: Collection[int] | None = None) -> None:
         """Something was committed to these workspaces; None: somewhere."""
-        for (workspace_id, _), feed in self._feeds.items():
-            if workspace_ids is None or workspace_id in workspace_ids:
+        for (workspace_id, mode), feed in self._feeds.items():
+            if mode != CONFLICTS and (workspace_ids is None or workspace_id in workspace_ids):
                 feed.wake()
+
+    def wake_conflicts(self, workspace_id: int) -> None:
+        """A conflict of this workspace was recorded or settled."""
+        feed = self._feeds.get((workspace_id, CONFLICTS))
+        if feed is not None:
+            feed.wake()
 
     def drain(self) -> None:
         """The server stops: nobody waits any longer for something to happen."""
@@ -61,6 +69,14 @@ class Feeds:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
+    def _feed(self, mode: str, reader: FeedReader, now: Workspace) -> Feed:
+        if mode != CONFLICTS:
+            return Feed(reader, now.epoch, now.head, self._ground)
+        limits = replace(self._limits, poll_seconds=self._limits.conflicts.poll_seconds)
+        return Feed(reader, now.epoch, now.head, replace(self._ground, limits=limits), conflicts_frame)
+
     def _reader(self, workspace: Workspace, mode: str) -> FeedReader:
+        if mode == CONFLICTS:
+            return ConflictsReader(self._store, workspace, self._limits.conflicts)
         kind: Callable[..., FeedReader] = RowsReader if mode == ROWS else UpdatesReader
         return kind(self._store, workspace, self._limits.page)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
+from typing import ClassVar
 from uuid import UUID
 
 import structlog
@@ -35,6 +36,8 @@ class Place:
 
 class Follower:
     """Sends one connection its feed. `run` is its task; it waits while more than `full_bytes` are unsent."""
+
+    _kind: ClassVar = "log"  # of its pages, in metrics
 
     def __init__(self, feed: Feed, connection: Connection, full_bytes: int, metrics: Metrics) -> None:
         self.cursor = 0
@@ -147,16 +150,19 @@ class Follower:
     async def _stand(self) -> None:
         """Be at the head, until woken because of a full connection or a lost head."""
         if not self._knows_it_is_live:
-            frame = encode(Page(self.cursor, self.cursor, self.cursor, False, write_body([], 0)))
-            self._send(FramedPage(self._epoch, self.cursor, self.cursor, frame))
+            self._send(FramedPage(self._epoch, self.cursor, self.cursor, self._nothing()))
         self._feed.live[self] = None
         try:
             await self._until_woken()
         finally:
             self._feed.live.pop(self, None)
 
+    def _nothing(self) -> bytes:
+        """The page of who lacks nothing."""
+        return encode(Page(self.cursor, self.cursor, self.cursor, False, write_body([], 0)))
+
     def _send(self, page: FramedPage) -> None:
-        self._sent(page.frame, "log")
+        self._sent(page.frame, self._kind)
         self.cursor = page.to_seq
         self._knows_it_is_live = True
 

@@ -82,7 +82,8 @@ class NewConflict:
 class Conflict:
     """A row of the ledger. `seq`: of the delta it was found with. `resolution` and what follows: None while open.
 
-    `resolved_value`: what the field was set to, where the resolution is `VALUE`.
+    `resolved_value`: what the field was set to, where the resolution is `VALUE` · `change`: the number of its newest
+    change, see `ConflictChanges`.
     """
 
     workspace_id: int
@@ -100,6 +101,28 @@ class Conflict:
     resolved_by: str | None
     resolved_at: datetime | None
     created_at: datetime
+    change: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """An issue was purged, its conflicts with it; that was change number `change`."""
+
+    issue_id: UUID
+    change: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConflictChanges:
+    """Conflicts as they are now that changed after a number, by the numbers of their newest changes.
+
+    Numbers grow within a workspace in the order of commits, some are skipped · `through`: all changes up to there are
+    in here, and none above it · `newest`: the newest number there is.
+    """
+
+    changed: Sequence[Conflict | Forgotten]
+    through: int
+    newest: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +182,13 @@ class Ledger(Protocol):
     async def unsettled(self, limit: int, now: datetime) -> list[Conflict]:
         """Open rows of all workspaces that `LAST_WRITE_WINS` decides and whose losing value is the newer one; not those
         that somebody has a claim on."""
+
+    async def newest_change(self, workspace_id: int) -> int:
+        """The number of the newest change, 0 when there was none."""
+
+    async def changes(self, workspace_id: int, after: int, limit: int, max_bytes: int) -> ConflictChanges:
+        """What changed after a number: `limit` at most and, after the first, `max_bytes` of values. After 0, where
+        everybody begins, those that are open alone."""
 
     async def policy(self, workspace_id: int) -> dict[str, Strategy]:
         """Field → strategy, as far as the workspace says any."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import accumulate
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -14,7 +16,9 @@ from storage.conflicts import (
     RESOLVED,
     SUPERSEDED,
     Conflict,
+    ConflictChanges,
     ConflictQuery,
+    Forgotten,
     NewConflict,
     Settlement,
     Strategy,
@@ -35,6 +39,8 @@ class MemoryLedger:
         self._rows: dict[tuple[int, UUID], Conflict] = {}
         self._policies: dict[int, dict[str, Strategy]] = {}
         self._claims: dict[tuple[int, UUID], datetime] = {}
+        self._newest: dict[int, int] = {}  # change, by workspace
+        self._forgotten: list[tuple[int, Forgotten]] = []
 
     def record(self, workspace_id: int, issue_id: UUID, seq: int, found: Sequence[NewConflict], at: datetime) -> None:
         """What `note` does, and `MemoryStore.append` with a delta: at once."""
@@ -42,20 +48,33 @@ class MemoryLedger:
             if new.supersedes is not None:
                 self._supersede(workspace_id, issue_id, new, at)
             row = recorded(workspace_id, issue_id, seq, new, self._policies.get(workspace_id, {}), at)
-            self._rows.setdefault((workspace_id, row.id), row)
+            if (workspace_id, row.id) not in self._rows:
+                self._put(row)
 
     def forget(self, workspace_id: int, issue_id: UUID) -> None:
         """The issue is purged."""
+        count = len(self._rows)
         self._rows = {
             key: row for key, row in self._rows.items() if (row.workspace_id, row.issue_id) != (workspace_id, issue_id)
         }
+        if len(self._rows) < count:
+            self._forgotten.append((workspace_id, Forgotten(issue_id, self._next_change(workspace_id))))
+
+    def _put(self, row: Conflict) -> Conflict:
+        row = replace(row, change=self._next_change(row.workspace_id))
+        self._rows[row.workspace_id, row.id] = row
+        return row
+
+    def _next_change(self, workspace_id: int) -> int:
+        number = self._newest[workspace_id] = self._newest.get(workspace_id, 0) + 1
+        return number
 
     def _supersede(self, workspace_id: int, issue_id: UUID, new: NewConflict, at: datetime) -> None:
         assert new.supersedes is not None
         key = (workspace_id, conflict_id(issue_id, new.kind, new.field, new.supersedes))
         row = self._rows.get(key)
         if row is not None and row.state == OPEN:
-            self._rows[key] = _settled(row, Settlement(SUPERSEDED, new.losing.actor_id, at))
+            self._put(_settled(row, Settlement(SUPERSEDED, new.losing.actor_id, at)))
 
     async def note(
         self, workspace_id: int, issue_id: UUID, seq: int, found: Sequence[NewConflict], at: datetime
@@ -93,7 +112,7 @@ class MemoryLedger:
         await self._fault("before", "settle")
         row = self._rows.get((workspace_id, conflict_id))
         if row is not None and may_settle(row, settlement.by):
-            row = self._rows[workspace_id, conflict_id] = _settled(row, settlement)
+            row = self._put(_settled(row, settlement))
         self._claims.pop((workspace_id, conflict_id), None)
         await self._fault("after", "settle")
         return row
@@ -107,6 +126,23 @@ class MemoryLedger:
         ]
         return sorted(rows, key=lambda row: (row.workspace_id, *_place(row)))[:limit]
 
+    async def newest_change(self, workspace_id: int) -> int:
+        await self._fault("before", "newest_change")
+        return self._newest.get(workspace_id, 0)
+
+    async def changes(self, workspace_id: int, after: int, limit: int, max_bytes: int) -> ConflictChanges:
+        await self._fault("before", "changes")
+        rows = [row for (workspace, _), row in self._rows.items() if workspace == workspace_id]
+        gone = [forgotten for workspace, forgotten in self._forgotten if workspace == workspace_id]
+        found: list[Conflict | Forgotten] = [row for row in rows if row.change > after and (after or row.state == OPEN)]
+        found += [forgotten for forgotten in gone if after and forgotten.change > after]
+        found.sort(key=lambda each: each.change)
+        sizes = accumulate(_size(each) for each in found)
+        told = [each for at, (each, size) in enumerate(zip(found, sizes, strict=True)) if not at or size <= max_bytes]
+        told = told[:limit]
+        newest = self._newest.get(workspace_id, 0)
+        return ConflictChanges(told, newest if len(told) == len(found) else told[-1].change, newest)
+
     async def policy(self, workspace_id: int) -> dict[str, Strategy]:
         await self._fault("before", "policy")
         return dict(self._policies.get(workspace_id, {}))
@@ -115,6 +151,12 @@ class MemoryLedger:
         await self._fault("before", "set_policy")
         self._policies[workspace_id] = dict(policy)
         await self._fault("after", "set_policy")
+
+
+def _size(each: Conflict | Forgotten) -> int:
+    if isinstance(each, Forgotten):
+        return 0
+    return sum(len(json.dumps(value)) for value in (each.standing.value, each.losing.value, each.resolved_value))
 
 
 def _settled(row: Conflict, settlement: Settlement) -> Conflict:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from storage.conflicts import Conflict, ConflictQuery, NewConflict, Settlement, Strategy
+from storage.conflicts import Conflict, ConflictChanges, ConflictQuery, NewConflict, Settlement, Strategy
 from storage.database import Database
 from storage.tables import conflicts
 
@@ -62,6 +62,16 @@ class PostgresLedger:
                 rows = await connection.fetch(conflicts.UNSETTLED, workspace_id, limit - len(found), now)
             found += map(conflicts.conflict, rows)
         return found
+
+    async def newest_change(self, workspace_id: int) -> int:
+        async with self._database.session("look for changes of conflicts", workspace_id) as connection:
+            newest: int = await connection.fetchval(conflicts.CHANGES, workspace_id) or 0
+        return newest
+
+    async def changes(self, workspace_id: int, after: int, limit: int, max_bytes: int) -> ConflictChanges:
+        async with self._database.session("read changes of conflicts", workspace_id) as connection:
+            rows = await connection.fetch(conflicts.CHANGED, workspace_id, after, limit, max_bytes)
+        return conflicts.changed(rows)
 
     async def policy(self, workspace_id: int) -> dict[str, Strategy]:
         async with self._database.session("read the conflict policy", workspace_id) as connection:

@@ -5,14 +5,19 @@ Works offline, shows the edits of others as they are committed, and says of each
 
 from crdt.issue import Comment, IssueContent
 from syncline.client import Client
+from syncline.conflict import Conflict, Side
+from syncline.conflicts import Conflicts
 from syncline.document import Document
 from syncline.errors import (
     ClientClosed,
     CommentNotFound,
+    ConflictNotFound,
+    ConflictResolved,
     IssueExists,
     IssueNotFound,
     NotAccepted,
     NotEditable,
+    ServerUnreachable,
     StoreFailed,
     SynclineError,
 )
@@ -29,6 +34,10 @@ __all__ = [
     "ClientClosed",
     "Comment",
     "CommentNotFound",
+    "Conflict",
+    "ConflictNotFound",
+    "ConflictResolved",
+    "Conflicts",
     "Document",
     "Issue",
     "IssueContent",
@@ -39,6 +48,8 @@ __all__ = [
     "NotEditable",
     "Presence",
     "Receipt",
+    "ServerUnreachable",
+    "Side",
     "State",
     "Status",
     "StatusBoard",

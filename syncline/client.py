@@ -8,13 +8,15 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from crdt.native import ClientFrame
 from syncline import tokens
 from syncline.backoff import Backoff
 from syncline.caller import Caller, sync_url
+from syncline.conflict import Conflict
+from syncline.conflicts import Conflicts
 from syncline.desk import Desk
 from syncline.disk import Disk
 from syncline.document import Document
@@ -26,6 +28,7 @@ from syncline.presence import RENEW_SECONDS
 from syncline.pulse import Pulse
 from syncline.receipts import Receipt, Receipts
 from syncline.records import Acked, Change, Feed, Written
+from syncline.resolving import resolve
 from syncline.status import State, StatusBoard
 from syncline.tokens import TokenSource
 
@@ -75,6 +78,7 @@ class Client:
         self.status = StatusBoard()
         self._desk = Desk(self._disk, self._receipts, clock, self._post, self._grown)
         self.issues = Issues(self._disk, self._moved, self._create, self._write)
+        self.conflicts = Conflicts(self._disk, self._moved, self._resolve)
         self._user: str | None = None
         self._caller: Caller | None = None
         self._running: asyncio.Task[None] | None = None
@@ -225,6 +229,11 @@ class Client:
         await receipt.durable
         receipt.issue = await self._disk.call(LocalStore.read, issue_id)
         return receipt
+
+    async def _resolve(self, conflict_id: UUID, wanted: dict[str, Any]) -> Conflict:
+        token = await self._fetch_token()
+        device_id = (await self._disk.call(_device_and_feed))[0]
+        return await asyncio.to_thread(resolve, self._url, token, device_id, conflict_id, wanted)
 
     async def _keep(self, writing: asyncio.Future[Written]) -> Receipt:
         """The receipt of a write. Who no longer waits for it has written all the same, and it is sent."""

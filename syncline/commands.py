@@ -9,27 +9,22 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated
 
 import typer
 
-from syncline import screen
+from syncline import conflict_commands, screen
 from syncline.client import Client
-from syncline.errors import NotAccepted, SynclineError
 from syncline.issue import Issue
 from syncline.issues import UNCHANGED
 from syncline.places import Place, with_place
 from syncline.receipts import Receipt
+from syncline.running import FAILED, complain, run, where_it_stands, within
 from syncline.status import State
-
-T = TypeVar("T")
-
-FAILED: Final = 1
-MISUSED: Final = 2
 
 _Id = Annotated[str, typer.Argument(metavar="ID", help="the issue's id, or its beginning")]
 _Title = Annotated[str | None, typer.Option(help="new title")]
@@ -64,7 +59,7 @@ def list_issues(
             console.print(screen.issue_table(found, _now()))
         screen.console(stderr=True).print(screen.status_line(client.status.now, len(found), _now()), soft_wrap=True)
 
-    _run(place, work)
+    run(place, work)
 
 
 @with_place
@@ -79,7 +74,7 @@ def show(place: Place, issue: _Id) -> None:
         else:
             screen.console().print(issue_page(found, _now()))
 
-    _run(place, work)
+    run(place, work)
 
 
 @with_place
@@ -106,7 +101,7 @@ def create(
         )
         await _report(place, client, receipt)
 
-    _run(place, work, needs_catch_up=False)
+    run(place, work, needs_catch_up=False)
 
 
 @with_place
@@ -150,7 +145,7 @@ def edit(
             receipt = await (client.issues.delete(found.id) if delete else client.issues.restore(found.id))
         await _report(place, client, receipt)
 
-    _run(place, work)
+    run(place, work)
 
 
 @with_place
@@ -174,7 +169,7 @@ def watch(
         await watch_issues(client, is_wanted, as_json=place.as_json)
 
     with suppress(KeyboardInterrupt):
-        _run(place, work, needs_catch_up=False)
+        run(place, work, needs_catch_up=False)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -182,7 +177,7 @@ def main(arguments: Sequence[str]) -> None:
     try:
         application()(arguments, prog_name="syncline issues")
     except OSError as error:
-        _complain(str(error))
+        complain(str(error))
         sys.exit(FAILED)
 
 
@@ -197,28 +192,8 @@ def application() -> typer.Typer:
     app.command("list")(list_issues)
     for command in (show, create, edit, watch):
         app.command(command.__name__)(command)
+    app.add_typer(conflict_commands.application(), name="conflicts")
     return app
-
-
-def _run(place: Place, work: Callable[[Client], Awaitable[None]], *, needs_catch_up: bool = True) -> None:
-    """Open, catch up as far as the time allows, work. What goes wrong for a known reason ends in one line."""
-    try:
-        asyncio.run(_open(place, work, needs_catch_up))
-    except (NotAccepted, SynclineError) as error:
-        _complain(str(error))
-        raise typer.Exit(FAILED) from None
-    except ValueError as error:
-        _complain(str(error))
-        raise typer.Exit(MISUSED) from None
-
-
-async def _open(place: Place, work: Callable[[Client], Awaitable[None]], needs_catch_up: bool) -> None:
-    async with Client(place.url, token=place.token, workspace=place.workspace, path=place.path()) as client:
-        if needs_catch_up and place.wait:
-            # Offline ends the wait, too: what is here is all there is to work on.
-            ends = client.status.until(State.LIVE, State.OFFLINE, State.NEEDS_AUTH, State.ERROR)
-            await _within(ends, place.wait)
-        await work(client)
 
 
 async def _find(client: Client, beginning: str) -> Issue:
@@ -226,27 +201,19 @@ async def _find(client: Client, beginning: str) -> Issue:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise ValueError(f"no issue on this device has an id that begins with {beginning!r}{_where_it_stands(client)}")
+        raise ValueError(f"no issue on this device has an id that begins with {beginning!r}{where_it_stands(client)}")
     raise ValueError(f"the ids of {len(found)} issues begin with {beginning!r}")
 
 
 async def _report(place: Place, client: Client, receipt: Receipt) -> None:
     """Wait for the commit as long as that may take; what is not committed by then is safe here."""
-    seq = await _within(_first(receipt, client), place.wait)
+    seq = await within(_first(receipt, client), place.wait)
     issue = await client.issues.get(receipt.id)
     if place.as_json:
         _print_json(issue)
         return
-    done = f"committed at seq {seq}" if seq is not None else f"kept on this device{_where_it_stands(client)}"
+    done = f"committed at seq {seq}" if seq is not None else f"kept on this device{where_it_stands(client)}"
     screen.console().print(f"{issue.id}  {screen.plain(issue.title)}  ({done})", soft_wrap=True)
-
-
-def _where_it_stands(client: Client) -> str:
-    """Why the server may know more, or less; nothing while the two are in step."""
-    now = client.status.now
-    if now.state is State.LIVE:
-        return ""
-    return f"; {now.state.value}, {screen.plain(now.reason)}" if now.reason else f"; {now.state.value}"
 
 
 async def _first(receipt: Receipt, client: Client) -> int | None:
@@ -259,12 +226,6 @@ async def _first(receipt: Receipt, client: Client) -> int | None:
     finally:
         answer.cancel()
         trouble.cancel()
-
-
-async def _within(work: Awaitable[T], seconds: float) -> T | None:
-    with suppress(TimeoutError):
-        return await asyncio.wait_for(work, seconds)
-    return None
 
 
 def _text(given: str | None) -> str | None:
@@ -287,10 +248,6 @@ def _edited(text: str) -> str:
 def _print_json(*issues: Issue) -> None:
     for issue in issues:
         print(json.dumps(issue.to_json()))
-
-
-def _complain(message: str) -> None:
-    screen.console(stderr=True).print(f"syncline: {screen.plain(message)}", style="red", soft_wrap=True)
 
 
 def _now() -> datetime:

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Concatenate, ParamSpec, TypeVar
 
 from syncline.errors import ClientClosed
-from syncline.issue import Issue
 from syncline.local_store import Clock, LocalStore
 
 P = ParamSpec("P")
@@ -42,8 +41,8 @@ class Disk:
             raise ClientClosed("the client is not open")
         return asyncio.get_running_loop().run_in_executor(self._thread, lambda: method(store, *args, **kwargs))
 
-    async def page(self, method: Callable[[LocalStore, int, int], list[Issue]], after: int, limit: int) -> list[Issue]:
-        """A page of issues; the last one, which is empty, once the store is closed."""
+    async def page(self, method: Callable[[LocalStore, int, int], list[T]], after: int, limit: int) -> list[T]:
+        """A page of a list; the last one, which is empty, once the store is closed."""
         return await self.call(method, after, limit) if self._store is not None else []
 
     async def close(self) -> None:

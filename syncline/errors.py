@@ -29,6 +29,28 @@ class IssueExists(SynclineError):
         self.issue_id = issue_id
 
 
+class ConflictNotFound(SynclineError):
+    """No such conflict in the local store: it may have been decided long ago, or not have been caught up with yet."""
+
+    def __init__(self, conflict_id: UUID) -> None:
+        super().__init__(f"no conflict {conflict_id}")
+        self.conflict_id = conflict_id
+
+
+class ConflictResolved(SynclineError):
+    """Somebody has decided it first; `by` says who, `resolution` how: standing, losing, value or superseded."""
+
+    def __init__(self, conflict_id: UUID, by: str, resolution: str) -> None:
+        super().__init__(f"{by} has resolved it: {resolution}")
+        self.conflict_id = conflict_id
+        self.by = by
+        self.resolution = resolution
+
+
+class ServerUnreachable(SynclineError):
+    """What cannot wait in the outbox needs the server, which did not answer. It may or may not have been done."""
+
+
 class CommentNotFound(SynclineError):
     """No such comment on that issue."""
 

@@ -12,10 +12,11 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from crdt import native
-from crdt.errors import TOO_LARGE, Refused
+from crdt.errors import MALFORMED, TOO_LARGE, Refused
 from crdt.native_codec import decode_server, encode
-from crdt.native_entries import SNAPSHOT, TOMBSTONE, UPDATE, read_entries
+from crdt.native_entries import CONFLICT, SNAPSHOT, TOMBSTONE, UPDATE, read_conflict, read_entries
 from syncline.backoff import Backoff
+from syncline.conflict import Conflict
 from syncline.desk import Desk
 from syncline.disk import Disk
 from syncline.feed import Stale
@@ -26,6 +27,7 @@ from syncline.receipts import Receipts
 from syncline.records import (
     Acked,
     Applied,
+    ConflictsCame,
     Content,
     ContentCame,
     Event,
@@ -43,6 +45,8 @@ from syncline.status import State, StatusBoard
 WELCOME_SECONDS: Final = 15.0
 _FRAMES_WAITING: Final = 64  # between socket and store; beyond it the socket is not read from
 _FRAMES_POSTED: Final = 1_000  # between the loop and the socket
+_LOG: Final = "log"
+_CONFLICTS: Final = "conflict_rows"  # of a welcome's limits: the server tells of conflicts
 _TRY_AGAIN: Final = frozenset({native.RETRY, native.WINDOW})
 
 
@@ -74,6 +78,8 @@ class Link:
         self._reopenings = backoff.fresh()
         self._is_read_only = False
         self._head = 0
+        self._newest_change = 0
+        self._lagging = {_LOG}
         self.renewal = Renewal(token, fetch, lambda fresh: self.post(native.Renew(fresh)), backoff.fresh())
         self.refusal: native.Refusal | None = None
         self.was_welcome = False
@@ -92,6 +98,7 @@ class Link:
             async with asyncio.TaskGroup() as tasks:
                 for work in (self._read(), self._take(), self._push(), self._send(), self._open_all()):
                     tasks.create_task(work)
+                tasks.create_task(self._follow_conflicts(welcome))
                 tasks.create_task(self.renewal.run(welcome.server_time_ms / 1000))
         except* (ConnectionClosed, TimeoutError, Stale):
             pass
@@ -114,6 +121,8 @@ class Link:
     def _begin(self, welcome: native.Welcome) -> None:
         self.was_welcome = True
         self._head = welcome.head
+        if _CONFLICTS in welcome.limits:
+            self._lagging.add(_CONFLICTS)
         self._window = PushWindow(PushLimits.of(welcome.limits))
         self._house.status.enter(State.CATCHING_UP)
 
@@ -128,6 +137,12 @@ class Link:
     async def _send(self) -> None:
         while True:
             await self._socket.send(encode(await self._posted.get()))
+
+    async def _follow_conflicts(self, welcome: native.Welcome) -> None:
+        """From where the store is; an older server does not know how to."""
+        if _CONFLICTS in welcome.limits:
+            cursor = await self._house.disk.call(LocalStore.conflict_cursor)
+            await self._socket.send(encode(native.Follow(cursor.epoch or welcome.epoch, cursor.change)))
 
     async def _open_all(self) -> None:
         for document in self._house.desk.documents():
@@ -155,7 +170,11 @@ class Link:
             case native.Reload():
                 purged, contents = _read(frame)
                 return [*purged, ReloadCame(frame.base, frame.until, contents)]
+            case native.Conflicts():
+                self._newest_change = frame.newest
+                return [ConflictsCame(frame.epoch, frame.from_change, frame.to_change, _read_conflicts(frame))]
             case native.Reset():
+                self._lagging.add(_LOG)
                 self._house.status.enter(State.CATCHING_UP)
                 is_new_history = frame.reason in (native.EPOCH, native.AHEAD)
                 return [ResetCame(frame.epoch, frame.base, frame.since, is_new_history)]
@@ -210,7 +229,11 @@ class Link:
             if isinstance(event, PageCame | ReloadCame):
                 self._house.status.synced(self._house.clock())
             if isinstance(event, PageCame) and event.to_seq >= self._head:
-                self._house.status.enter(State.LIVE)
+                self._lagging.discard(_LOG)
+            if isinstance(event, ConflictsCame) and event.to_change >= self._newest_change:
+                self._lagging.discard(_CONFLICTS)
+        if not self._lagging:
+            self._house.status.enter(State.LIVE)
 
     async def _apply(self, events: Sequence[Event]) -> None:
         """What is in the store is shown, even if this connection ends in between: no other will hear of it."""
@@ -272,6 +295,18 @@ def _hello(token: str, client: str, device_id: str, feed: Feed) -> native.Hello:
         cursor=None if feed.epoch is None else feed.cursor,
         reload=None if point is None else native.ReloadPoint(point.base, point.since, point.after),
     )
+
+
+def _read_conflicts(page: native.Conflicts) -> tuple[Conflict | UUID, ...]:
+    """Those that changed, and issues whose conflicts went with them."""
+    entries = read_entries(page.body, page.is_packed)
+    try:
+        return tuple(
+            Conflict.of(read_conflict(entry.payload), entry.seq) if entry.kind == CONFLICT else entry.issue
+            for entry in entries
+        )
+    except (KeyError, TypeError, ValueError):
+        raise Refused(MALFORMED, "not a conflict") from None
 
 
 def _read(page: native.Page | native.Reload) -> tuple[list[PurgedCame], tuple[Content, ...]]:

@@ -17,12 +17,15 @@ from pycrdt import get_state
 from crdt.shape import Author, Shape
 from crdt.update import EMPTY_UPDATE, merge
 from crdt.writing import seed
-from syncline import documents, feed, identity, outbox, tables
-from syncline.errors import IssueExists, IssueNotFound, StoreFailed
+from syncline import conflict_list, documents, feed, identity, outbox, tables
+from syncline.conflict import Conflict
+from syncline.errors import ConflictNotFound, IssueExists, IssueNotFound, StoreFailed
 from syncline.issue import Issue
 from syncline.records import (
     Acked,
     Applied,
+    ConflictCursor,
+    ConflictsCame,
     Content,
     ContentCame,
     Entry,
@@ -99,6 +102,8 @@ class LocalStore:
                         feed.take_reset(connection, event)
                     case ReloadCame():
                         content += feed.take_reload(connection, event, self._clock())
+                    case ConflictsCame():
+                        conflict_list.take(connection, event)
                     case Acked():
                         settled += outbox.acknowledge(connection, event, self._clock())
                     case Nacked():
@@ -111,6 +116,31 @@ class LocalStore:
                         assert_never(event)
             pending = outbox.count(connection)
         return Applied(tuple(content), frozenset(rebuilt), tuple(settled), pending)
+
+    # Conflicts.
+
+    def conflict_cursor(self) -> ConflictCursor:
+        """How far the store follows conflicts."""
+        with self._transaction() as connection:
+            return conflict_list.read_cursor(connection)
+
+    def conflict(self, conflict_id: UUID) -> Conflict:
+        """One conflict. Raises ConflictNotFound."""
+        with self._transaction() as connection:
+            found = conflict_list.read(connection, conflict_id)
+        if found is None:
+            raise ConflictNotFound(conflict_id)
+        return found
+
+    def conflicts(self, issue_id: UUID | None, is_open: bool | None) -> list[Conflict]:
+        """Those of an issue, or of all; None: open or not."""
+        with self._transaction() as connection:
+            return conflict_list.read_all(connection, issue_id, is_open)
+
+    def conflicts_after(self, change: int, limit: int) -> list[Conflict]:
+        """By their newest change, from after `change`."""
+        with self._transaction() as connection:
+            return conflict_list.changed_after(connection, change, limit)
 
     # What is written here.
 

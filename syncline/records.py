@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TypeAlias
 from uuid import UUID
 
+from syncline.conflict import Conflict
 from syncline.issue import Issue
 
 
@@ -89,7 +90,27 @@ class PurgedCame:
     issue_id: UUID
 
 
-Event: TypeAlias = PurgedCame | PageCame | ResetCame | ReloadCame | ContentCame | Acked | Nacked | MissingCame
+@dataclass(frozen=True, slots=True)
+class ConflictsCame:
+    """Conflicts by their newest change, in (from_change, to_change]; of an issue that was deleted for good its id
+    alone. From 0: they take the place of what was there."""
+
+    epoch: UUID
+    from_change: int
+    to_change: int
+    changed: tuple[Conflict | UUID, ...]
+
+
+_FeedEvent: TypeAlias = PurgedCame | PageCame | ResetCame | ReloadCame | ConflictsCame
+Event: TypeAlias = _FeedEvent | ContentCame | Acked | Nacked | MissingCame
+
+
+@dataclass(frozen=True, slots=True)
+class ConflictCursor:
+    """How far the store follows conflicts. `epoch` None: not at all yet."""
+
+    epoch: UUID | None
+    change: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,9 +27,9 @@ _STATE_STYLES: Final = {
     State.CLOSED: "dim",
 }
 _PRIORITY_STYLES: Final = {"urgent": "bold red", "critical": "bold red", "high": "red", "low": "dim"}
-_ID_CHARS: Final = 8
+ID_CHARS: Final = 8
 _COLUMNS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "id": {"width": _ID_CHARS},
+    "id": {"width": ID_CHARS},
     "status": {"max_width": 14},
     "priority": {"max_width": 10},
     "title": {"ratio": 1},
@@ -121,7 +121,7 @@ def counted(number: int, name: str) -> str:
 
 def short_id(issue: Issue) -> str:
     """Enough of the id to tell it from others by."""
-    return str(issue.id)[:_ID_CHARS]
+    return str(issue.id)[:ID_CHARS]
 
 
 def since(moment: datetime | None, now: datetime) -> str:

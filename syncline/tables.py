@@ -9,7 +9,7 @@ from typing import Final
 
 from syncline.errors import StoreFailed
 
-VERSION: Final = 1  # PRAGMA user_version
+VERSION: Final = 2  # PRAGMA user_version
 BUSY_SECONDS: Final = 10.0  # for another process that writes; ours take milliseconds
 
 _TABLES: Final = """
@@ -82,6 +82,28 @@ CREATE TABLE refused (
 );
 """
 
+# What version 2 added.
+_CONFLICTS: Final = """
+-- How far we follow the conflicts of the workspace: the number of the newest change that is in `conflicts`.
+CREATE TABLE conflict_feed (
+    only_row   INTEGER PRIMARY KEY CHECK (only_row = 1),
+    epoch      BLOB,
+    change     INTEGER NOT NULL DEFAULT 0
+);
+INSERT INTO conflict_feed (only_row) VALUES (1);
+
+-- Those that are open, and the newest that are not.
+CREATE TABLE conflicts (
+    id         BLOB PRIMARY KEY,
+    issue_id   BLOB NOT NULL,
+    change     INTEGER NOT NULL,
+    is_open    INTEGER NOT NULL,
+    content    TEXT NOT NULL                     -- JSON, as the server tells it
+);
+CREATE INDEX conflicts_by_change ON conflicts (change);
+CREATE INDEX conflicts_by_issue ON conflicts (issue_id, change);
+"""
+
 
 def connect(path: str) -> sqlite3.Connection:
     """Open or create a store; ":memory:" keeps nothing. Raises StoreFailed and sqlite3.Error."""
@@ -115,7 +137,9 @@ def _create(connection: sqlite3.Connection) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > VERSION:
         raise StoreFailed(f"the store is of version {version}, this program knows {VERSION}")
-    if version == 0:
-        for statement in _TABLES.split(";\n"):
-            connection.execute(statement)
+    for number, statements in enumerate((_TABLES, _CONFLICTS), start=1):
+        if version < number:
+            for statement in statements.split(";\n"):
+                connection.execute(statement)
+    if version < VERSION:
         connection.execute(f"PRAGMA user_version = {VERSION}")

@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from crdt.encoding import MAX_SAFE_INTEGER
-from crdt.native import FLOOR, ROWS, UPDATES, ReloadPoint
-from crdt.native_entries import ROW, SNAPSHOT, TOMBSTONE, Entry, read_row
+from crdt.native import CONFLICTS, FLOOR, ROWS, UPDATES, ReloadPoint
+from crdt.native_entries import CONFLICT, ROW, SNAPSHOT, TOMBSTONE, Entry, read_conflict, read_row
 from server.auth import IdentityUnavailable, NotAllowed, TokenRefused, Verify
 from server.doors.credentials import presented_by
 from server.doors.http import problem
@@ -69,12 +69,14 @@ class _Query:
         """Raises `_BadQuery`."""
         given = request.query_params
         mode = given.get("mode", UPDATES)
-        if mode not in (UPDATES, ROWS):
-            raise _BadQuery("mode is updates or rows")
+        if mode not in (UPDATES, ROWS, CONFLICTS):
+            raise _BadQuery("mode is updates, rows or conflicts")
+        if mode == CONFLICTS and "reload" in given:
+            raise _BadQuery("conflicts have no reload; they begin with since=0")
         if "since" in given and "reload" in given:
             raise _BadQuery("since and reload exclude each other")
         return cls(
-            since=_number(given["since"], "since") if "since" in given else None,
+            since=_number(given["since"], "since") if "since" in given else 0 if mode == CONFLICTS else None,
             epoch=_uuid(given["epoch"], "epoch") if "epoch" in given else None,
             limit=max(1, _number(given["limit"], "limit")) if "limit" in given else None,
             wait_seconds=min(float(_number(given.get("wait", "0"), "wait")), limits.max_wait_seconds),
@@ -128,7 +130,7 @@ class Changes:
                 return _gone(await feed.look(), slug, query, out.reason)
         following = _address(slug, query.mode, since=str(page.to_seq), epoch=str(feed.epoch))
         body = {"from": page.from_seq, "to": page.to_seq, "head": page.head, "next": following}
-        return _page(feed.epoch, body, page.entries)
+        return _page(feed.epoch, body, page.entries, query.mode)
 
     async def _poll(self, feed: Feed, since: int, query: _Query) -> LogPage:
         page = await feed.read(since, query.limit)
@@ -157,22 +159,25 @@ class Changes:
             following = _address(slug, query.mode, reload=_written(further), epoch=str(now.epoch))
         until = None if page.until is None else str(page.until)
         body = {"from": None, "to": None, "head": now.head, "until": until, "next": following}
-        return _page(now.epoch, body, page.entries)
+        return _page(now.epoch, body, page.entries, query.mode)
 
 
 def _unavailable() -> Response:
     return problem(HTTPStatus.SERVICE_UNAVAILABLE, "try again later", {"Retry-After": "1"})
 
 
-def _page(epoch: UUID, body: Mapping[str, object], entries: Sequence[Entry]) -> Response:
-    changes = [_change(entry) for entry in entries]
+def _page(epoch: UUID, body: Mapping[str, object], entries: Sequence[Entry], mode: str) -> Response:
+    changes = [_change(entry, mode) for entry in entries]
     return JSONResponse({"epoch": str(epoch), **body, "changes": changes}, headers={"Cache-Control": "no-store"})
 
 
-def _change(entry: Entry) -> dict[str, object]:
-    change: dict[str, object] = {"issue": str(entry.issue), "seq": entry.seq}
+def _change(entry: Entry, mode: str) -> dict[str, object]:
+    number = "change" if mode == CONFLICTS else "seq"
+    change: dict[str, object] = {"issue": str(entry.issue), number: entry.seq}
     if entry.kind == TOMBSTONE:
         change["purged"] = True
+    elif entry.kind == CONFLICT:
+        change["conflict"] = read_conflict(entry.payload)
     elif entry.kind == ROW:
         change["row"] = read_row(entry.payload)
     else:
@@ -199,6 +204,8 @@ def _gone(now: Workspace, slug: str, query: _Query, reason: str) -> Response:
 
 def reload_address(now: Workspace, slug: str, mode: str, reason: str, cursor: int | None) -> str:
     """Where whoever is out of reach, for that reason, goes on."""
+    if mode == CONFLICTS:
+        return _address(slug, mode, since="0", epoch=str(now.epoch))
     since = cursor if reason == FLOOR and cursor is not None else 0
     return _address(slug, mode, reload=_written(ReloadPoint(now.head, since, None)), epoch=str(now.epoch))
 

@@ -12,14 +12,30 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from storage.conflicts import Conflict, ConflictQuery, NewConflict, Settlement, Side, Strategy, conflict_id
+from storage.conflicts import (
+    Conflict,
+    ConflictChanges,
+    ConflictQuery,
+    Forgotten,
+    NewConflict,
+    Settlement,
+    Side,
+    Strategy,
+    conflict_id,
+)
 from storage.store import NewDelta
 from storage.tables import deltas
 
 _SIDES: Final = """standing_key, standing_value, standing_actor, standing_device, standing_at,
     losing_key, losing_value, losing_actor, losing_device, losing_at"""
 _COLUMNS: Final = f"""workspace_id, id, issue_id, seq, kind, field, {_SIDES},
-    strategy, state, resolution, resolved_value, resolved_by, resolved_at, created_at"""
+    strategy, state, resolution, resolved_value, resolved_by, resolved_at, created_at, change"""
+
+# Takes the next numbers of a workspace, and with them the lock that orders changes; the result is the last of them.
+_COUNT: Final = """INSERT INTO conflict_counters (workspace_id, changes) {}
+    ON CONFLICT (workspace_id) DO UPDATE SET changes = conflict_counters.changes + excluded.changes
+    RETURNING changes"""
+_COUNT_ONE: Final = _COUNT.format("VALUES ($1, 1)")
 
 # One JSON document holds all that was found: it is rare, and eighteen arrays would say no more. Values are JSON texts
 # inside it, because what is read out of JSON cannot hold NUL.
@@ -28,13 +44,19 @@ _FOUND: Final = """json_to_recordset({}::json) AS found (
         standing_key text, standing_value text, standing_actor text, standing_device text, standing_at timestamptz,
         losing_key text, losing_value text, losing_actor text, losing_device text, losing_at timestamptz)"""
 
-# `found` beside where and when it was found, in `located`. The strategy is the one of this moment, on whatever node.
+# `found` beside where and when it was found, in `located`, of one workspace. The strategy is the one of this moment, on
+# whatever node. Each has two numbers: `change`, and the one below it for the row that it supersedes.
 _RECORD: Final = f"""
-, decided AS (
+, drawn AS (
+    {_COUNT.format("SELECT workspace_id, 2 * count(*) FROM located GROUP BY workspace_id")}
+), numbered AS (
+    SELECT located.*, changes - 2 * (row_number() OVER (ORDER BY position DESC, id DESC) - 1) AS change
+    FROM located CROSS JOIN drawn
+), decided AS (
     SELECT located.*, strategy,
         strategy = 'merge_fields'
         OR strategy = 'last_write_wins' AND (losing_at > standing_at) IS NOT TRUE AS is_decided
-    FROM located CROSS JOIN LATERAL (
+    FROM numbered AS located CROSS JOIN LATERAL (
         SELECT coalesce((
             SELECT strategy FROM conflict_policies AS policy
             WHERE policy.workspace_id = located.workspace_id
@@ -49,14 +71,14 @@ _RECORD: Final = f"""
         losing_key, losing_value::json, losing_actor, losing_device, losing_at,
         strategy, CASE WHEN is_decided THEN 'resolved' ELSE 'open' END,
         CASE WHEN is_decided THEN 'standing' END, NULL, CASE WHEN is_decided THEN 'system' END,
-        CASE WHEN is_decided THEN created_at END, created_at
+        CASE WHEN is_decided THEN created_at END, created_at, change
     FROM decided
     ON CONFLICT (workspace_id, id) DO NOTHING
 ), superseded AS (
-    UPDATE conflicts SET state = 'resolved', resolution = 'superseded', resolved_by = located.losing_actor,
-        resolved_at = located.created_at
-    FROM located
-    WHERE conflicts.workspace_id = located.workspace_id AND conflicts.id = located.supersedes
+    UPDATE conflicts SET state = 'resolved', resolution = 'superseded', resolved_by = numbered.losing_actor,
+        resolved_at = numbered.created_at, change = numbered.change - 1
+    FROM numbered
+    WHERE conflicts.workspace_id = numbered.workspace_id AND conflicts.id = numbered.supersedes
         AND conflicts.state = 'open'
 )"""
 
@@ -84,10 +106,40 @@ RETURNING {_COLUMNS}"""
 RELEASE: Final = "UPDATE conflicts SET claimed_until = NULL WHERE workspace_id = $1 AND id = $2"
 
 SETTLE: Final = f"""
+WITH drawn AS ({_COUNT_ONE})
 UPDATE conflicts SET state = 'resolved', resolution = $3, resolved_value = $4, resolved_by = $5, resolved_at = $6,
-    claimed_until = NULL
-WHERE workspace_id = $1 AND id = $2 AND (state = 'open' OR resolved_by = 'system' AND $5 <> 'system')
+    claimed_until = NULL, change = changes
+FROM drawn WHERE workspace_id = $1 AND id = $2 AND (state = 'open' OR resolved_by = 'system' AND $5 <> 'system')
 RETURNING {_COLUMNS}"""
+
+# What a purge does, after it has locked the workspace: the number of that change, NULL where there were none.
+FORGET: Final = f"""
+WITH drawn AS ({_COUNT_ONE}), forgotten AS (
+    DELETE FROM conflicts USING drawn WHERE workspace_id = $1 AND issue_id = $2 RETURNING changes
+)
+SELECT max(changes) FROM forgotten"""
+
+CHANGES: Final = "SELECT changes FROM conflict_counters WHERE workspace_id = $1"
+
+# The newest number beside what changed after $2, all as of one moment: at most $3 rows and, after the first, at most $4
+# bytes of values. Whoever begins is told what is open, and the changes after that. Of an issue that was purged there is
+# its id alone.
+CHANGED: Final = f"""
+WITH changed AS (
+    (SELECT {_COLUMNS} FROM conflicts WHERE workspace_id = $1 AND change > $2 AND ($2 > 0 OR state = 'open')
+    ORDER BY change LIMIT $3 + 1)
+    UNION ALL
+    (SELECT workspace_id, NULL, issue_id, seq, {"NULL, " * 19}conflict_change
+    FROM tombstones WHERE workspace_id = $1 AND conflict_change > $2 AND $2 > 0 ORDER BY conflict_change LIMIT $3 + 1)
+), measured AS (
+    SELECT *, row_number() OVER (ORDER BY change) AS row,
+        sum(coalesce(octet_length(standing_value::text), 0) + coalesce(octet_length(losing_value::text), 0)
+            + coalesce(octet_length(resolved_value::text), 0)) OVER (ORDER BY change) AS bytes
+    FROM changed
+)
+SELECT newest, (SELECT count(*) FROM changed) AS found, measured.*
+FROM (SELECT coalesce(({CHANGES}), 0) AS newest) AS counter
+LEFT JOIN measured ON row <= $3 AND (bytes <= $4 OR row = 1) ORDER BY change"""
 
 UNSETTLED_WORKSPACES: Final = "SELECT syncline_undecided_workspaces() ORDER BY 1"
 UNSETTLED: Final = f"""
@@ -173,6 +225,19 @@ def conflict(row: Record) -> Conflict:
         row["resolved_by"],
         row["resolved_at"],
         row["created_at"],
+        row["change"],
+    )
+
+
+def changed(rows: Sequence[Record]) -> ConflictChanges:
+    """What `CHANGED` returns, one row at least."""
+    newest: int = rows[0]["newest"]
+    told = [row for row in rows if row["change"] is not None]
+    is_whole = not told or len(told) == told[0]["found"]
+    return ConflictChanges(
+        [Forgotten(row["issue_id"], row["change"]) if row["id"] is None else conflict(row) for row in told],
+        newest if is_whole else told[-1]["change"],
+        newest,
     )
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 from storage.errors import NotPurgeable
 from storage.isolation import Connection
 from storage.store import TOMBSTONE
-from storage.tables import workspaces
+from storage.tables import conflicts, workspaces
 from storage.tables.deltas import checksum
 
 AMONG: Final = """
@@ -34,11 +34,10 @@ WHERE d.workspace_id = $1 AND d.issue_id = $2 FOR UPDATE OF d"""
 _NEWEST: Final = "SELECT max(seq) FROM deltas WHERE workspace_id = $1 AND issue_id = $2"
 _DELETE_DELTAS: Final = "DELETE FROM deltas WHERE workspace_id = $1 AND issue_id = $2 RETURNING seq"
 
-# Every table that holds something of an issue, and the column that names it there.
+# Every table that holds something of an issue, and the column that names it there; and `conflicts`.
 HOLDERS: Final = (
     ("snapshots", "issue_id"),
     ("comments", "issue_id"),
-    ("conflicts", "issue_id"),
     ("import_items", "issue_id"),
     ("sync_queue", "issue_id"),
     ("issue_labels", "issue_id"),
@@ -52,8 +51,8 @@ HOLDERS: Final = (
 _COUNT: Final = "UPDATE workspaces SET head = head + 1, purges = purges + 1 WHERE id = $1 RETURNING head, floor"
 _BURY: Final = """
 WITH stone AS (
-    INSERT INTO tombstones (workspace_id, issue_id, seq, purged_at, purged_by, seqs)
-    SELECT $1, $2, $3, $4, $5, coalesce(array_agg(seq ORDER BY seq), '{}')
+    INSERT INTO tombstones (workspace_id, issue_id, seq, purged_at, purged_by, conflict_change, seqs)
+    SELECT $1, $2, $3, $4, $5, $10, coalesce(array_agg(seq ORDER BY seq), '{}')
     FROM unnest($6::bigint[]) AS seq WHERE seq > $7
 )
 INSERT INTO deltas (workspace_id, issue_id, seq, created_at, checksum, actor_id, device_id, update)
@@ -79,7 +78,8 @@ async def purge(
     if counted is None or await connection.fetchval(_NEWEST, *issue) is not None:
         raise NotPurgeable("it was edited meanwhile")
     head: int = counted["head"]
-    stone = (head, at, by, seqs, counted["floor"], checksum(issue_id, TOMBSTONE), TOMBSTONE)
+    change = await connection.fetchval(conflicts.FORGET, *issue)
+    stone = (head, at, by, seqs, counted["floor"], checksum(issue_id, TOMBSTONE), TOMBSTONE, change)
     await connection.execute(_BURY, *issue, *stone)
     return head
 

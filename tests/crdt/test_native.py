@@ -17,7 +17,17 @@ from hypothesis import strategies as st
 from crdt.errors import MALFORMED, REASONS, TOO_LARGE, Refused
 from crdt.native import Awareness, Frame, Push, PushEntry
 from crdt.native_codec import FrameLimits, decode_client, decode_server, encode
-from crdt.native_entries import read_entries, read_row, unpack_body, write_body, write_entry, write_row
+from crdt.native_entries import (
+    CONFLICT,
+    read_conflict,
+    read_entries,
+    read_row,
+    unpack_body,
+    write_body,
+    write_conflict,
+    write_entry,
+    write_row,
+)
 from tests.crdt.native_vectors import entry_of, frame_of, load
 
 Result = TypeVar("Result")
@@ -60,11 +70,15 @@ def test_a_golden_body_is_written_and_read(vector: dict[str, Any]) -> None:
     if "rows" in vector:
         assert [read_row(entry.payload) for entry in entries] == vector["rows"]
         assert [write_row(row) if row else b"" for row in vector["rows"]] == [entry.payload for entry in entries]
+    if "conflicts" in vector:
+        told = [read_conflict(entry.payload) if entry.kind == CONFLICT else None for entry in entries]
+        assert told == vector["conflicts"]
+        assert [write_conflict(each) if each else b"" for each in told] == [entry.payload for entry in entries]
 
 
 def test_the_vectors_name_every_frame() -> None:
     codes = {bytes.fromhex(vector["hex"])[1] for vector in load("native_frames")}
-    assert codes == {1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 32, 33, 34, 35, 36, 37, 38, 48, 49, 50}
+    assert codes == {1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 32, 33, 34, 35, 36, 37, 38, 48, 49, 50}
 
 
 def test_a_frame_above_the_bound_is_too_large() -> None:

@@ -12,7 +12,9 @@ from pycrdt import Doc, Text
 from crdt.native import (
     Ack,
     ClientFrame,
+    Conflicts,
     Delta,
+    Follow,
     Frame,
     Hello,
     Page,
@@ -27,7 +29,7 @@ from crdt.native import (
     Welcome,
 )
 from crdt.native_codec import decode_server, encode
-from crdt.native_entries import TOMBSTONE, Entry, read_entries
+from crdt.native_entries import TOMBSTONE, Entry, read_conflict, read_entries
 from server.websocket import Door, Handshake, Peer
 from tests.server.house import Wire
 
@@ -73,6 +75,11 @@ class NativeClient:
         self.heard: list[ServerFrame] = []
         self.entries: list[Entry] = []
         self.head = -1
+        self.open_conflicts: dict[str, dict[str, Any]] = {}
+        self.told_conflicts: list[dict[str, Any]] = []
+        self.change = 0
+        self.newest_change = -1
+        self.conflicts_epoch: UUID | None = None
         self.socket = Socket()
         self.is_connected = False
 
@@ -88,6 +95,22 @@ class NativeClient:
         if greet:
             epoch, cursor = (self.epoch, self.cursor) if self.reload is None else (self.epoch, None)
             self.say(Hello(token or self.user, "test", None, self.mode, epoch, cursor, self.reload))
+
+    async def follow(self) -> None:
+        """Ask for conflicts, from where it stands."""
+        self.newest_change = -1
+        welcome = await self.until(Welcome)
+        assert welcome.limits["conflict_rows"]
+        self.say(Follow(self.conflicts_epoch or welcome.epoch, self.change))
+
+    async def until_told(self) -> None:
+        """Until it has been told all there is of conflicts."""
+        for _ in range(2_000):
+            self.hear()
+            if self.newest_change == self.change:
+                return
+            await asyncio.sleep(0.005)
+        raise AssertionError(f"at {self.change} of {self.newest_change}; heard {self.heard[-5:]}")
 
     def disconnect(self) -> None:
         """Cut the socket; what was under way is lost."""
@@ -188,6 +211,8 @@ class NativeClient:
                     self.cursor, self.reload = frame.base, None
                 else:
                     self.reload = ReloadPoint(frame.base, self.reload.since, frame.until)
+            case Conflicts():
+                self._take_conflicts(frame)
             case State(issue, update) | Delta(issue, update):
                 self.doc(issue).apply_update(update)
             case Ack(acked):
@@ -199,6 +224,29 @@ class NativeClient:
                 self.say(Push((entry,)))
             case _:
                 pass
+
+    def _take_conflicts(self, frame: Conflicts) -> None:
+        if frame.from_change == 0:
+            self.open_conflicts.clear()
+        else:
+            assert (self.change, self.conflicts_epoch) == (frame.from_change, frame.epoch), "conflicts out of order"
+        for entry in read_entries(frame.body, frame.is_packed):
+            assert frame.from_change < entry.seq <= frame.to_change
+            if entry.kind == TOMBSTONE:
+                self._forget(entry.issue)
+                continue
+            conflict = read_conflict(entry.payload)
+            assert conflict["issue_id"] == str(entry.issue)
+            self.told_conflicts.append(conflict)
+            if conflict["state"] == "open":
+                self.open_conflicts[conflict["id"]] = conflict
+            else:
+                self.open_conflicts.pop(conflict["id"], None)
+        self.conflicts_epoch, self.change, self.newest_change = frame.epoch, frame.to_change, frame.newest
+
+    def _forget(self, issue: UUID) -> None:
+        kept = {name: each for name, each in self.open_conflicts.items() if each["issue_id"] != str(issue)}
+        self.open_conflicts = kept
 
     def _apply(self, entries: list[Entry]) -> None:
         self.entries += entries

@@ -24,6 +24,7 @@ from storage.conflicts import (
     VALUE,
     Conflict,
     ConflictQuery,
+    Forgotten,
     NewConflict,
     Place,
     Settlement,
@@ -39,6 +40,7 @@ ANA = Side("7:3", "done", "ana", "laptop", NOON)
 BOB = Side("9:1", "blocked", "bob", None, NOON - timedelta(minutes=1))
 FOUND = NewConflict(UPDATE_UPDATE, "status", standing=ANA, losing=BOB)
 OPEN_FOUND = replace(FOUND, otherwise=USER_DECISION)
+OPEN_FOUND_ELSEWHERE = replace(OPEN_FOUND, field="priority")
 EVERYTHING = ConflictQuery()
 
 
@@ -160,9 +162,10 @@ class TestSettling:
         await append(twin, workspace, OPEN_FOUND)
         [row] = await rows(twin, workspace)
         settled = await twin.ledger.settle(workspace, row.id, Settlement(VALUE, "ana", NOON, "ready"))
-        assert settled == replace(
-            row, state=RESOLVED, resolution=VALUE, resolved_value="ready", resolved_by="ana", resolved_at=NOON
-        )
+        ended = {"resolution": VALUE, "resolved_value": "ready", "resolved_by": "ana", "resolved_at": NOON}
+        assert settled is not None
+        assert settled == replace(row, state=RESOLVED, **ended, change=settled.change)
+        assert settled.change > row.change
         assert await twin.ledger.one(workspace, row.id) == settled
 
     async def test_of_two_people_the_first_counts(self, twin: Store, workspace: int) -> None:
@@ -219,3 +222,80 @@ class TestListing:
         assert await seqs(ConflictQuery(kind=UPDATE_DELETE)) == []
         assert await seqs(ConflictQuery(limit=1)) == [1]
         assert await seqs(ConflictQuery(limit=1, after=Place(1, everything[0].id))) == [2]
+
+
+class TestChanges:
+    """Every change of a row has a number, in the order of commits."""
+
+    async def followed(self, store: Store, workspace_id: int, after: int, limit: int = 100) -> tuple[list[object], int]:
+        """(id or issue, state) of what changed, page by page, and the cursor behind it."""
+        told: list[object] = []
+        while True:
+            page = await store.ledger.changes(workspace_id, after, limit, 1_000_000)
+            told += [(each.issue_id, "forgotten") if isinstance(each, Forgotten) else (each.id, each.state)
+                     for each in page.changed]  # fmt: skip
+            numbers = [each.change for each in page.changed]
+            assert numbers == sorted(set(numbers))
+            assert all(after < number <= page.through <= page.newest for number in numbers)
+            after = page.through
+            if after == page.newest:
+                assert await store.ledger.newest_change(workspace_id) == after
+                return told, after
+
+    async def test_whoever_begins_is_told_what_is_open(self, twin: Store, workspace: int) -> None:
+        assert await self.followed(twin, workspace, 0) == ([], 0)
+        await append(twin, workspace, FOUND, OPEN_FOUND_ELSEWHERE)
+        told, cursor = await self.followed(twin, workspace, 0)
+        assert told == [(conflict_id(ISSUE, UPDATE_UPDATE, "priority", "9:1"), OPEN)]
+        assert await self.followed(twin, workspace, cursor) == ([], cursor)
+
+    async def test_each_change_comes_after_the_last_cursor(self, twin: Store, workspace: int) -> None:
+        await append(twin, workspace, OPEN_FOUND)
+        [row] = await rows(twin, workspace)
+        _, cursor = await self.followed(twin, workspace, 0)
+        await twin.ledger.note(workspace, OTHER_ISSUE, 1, [OPEN_FOUND], NOON)
+        told, cursor = await self.followed(twin, workspace, cursor)
+        assert told == [(conflict_id(OTHER_ISSUE, UPDATE_UPDATE, "status", "9:1"), OPEN)]
+        await twin.ledger.settle(workspace, row.id, Settlement(LOSING, "ana", NOON))
+        told, cursor = await self.followed(twin, workspace, cursor)
+        assert told == [(row.id, RESOLVED)]
+
+    async def test_what_is_superseded_has_changed(self, twin: Store, workspace: int) -> None:
+        await append(twin, workspace, OPEN_FOUND)
+        _, cursor = await self.followed(twin, workspace, 0)
+        newer = replace(OPEN_FOUND, losing=replace(BOB, key="9:2", value="later"), supersedes="9:1")
+        await append(twin, workspace, newer)
+        told, _ = await self.followed(twin, workspace, cursor)
+        before, after = (conflict_id(ISSUE, UPDATE_UPDATE, "status", key) for key in ("9:1", "9:2"))
+        assert told == [(before, RESOLVED), (after, OPEN)]
+
+    async def test_what_changed_nothing_moves_nobody(self, twin: Store, workspace: int) -> None:
+        await append(twin, workspace, OPEN_FOUND)
+        _, cursor = await self.followed(twin, workspace, 0)
+        await append(twin, workspace, OPEN_FOUND)
+        assert (await self.followed(twin, workspace, cursor))[0] == []
+
+    @pytest.mark.parametrize("limit", [1, 2, 3])
+    async def test_pages_are_bounded_and_leave_nothing_out(self, twin: Store, workspace: int, limit: int) -> None:
+        for field in ("status", "priority", "user_id"):
+            await append(twin, workspace, replace(OPEN_FOUND, field=field))
+            await append(twin, workspace, replace(FOUND, field=field), issue_id=OTHER_ISSUE)
+        told, _ = await self.followed(twin, workspace, 0, limit)
+        fields = ("status", "priority", "user_id")
+        assert told[:3][0] == (conflict_id(ISSUE, UPDATE_UPDATE, "status", "9:1"), OPEN)
+        assert {each for each in told if each[1] == OPEN} == {  # type: ignore[index]
+            (conflict_id(ISSUE, UPDATE_UPDATE, field, "9:1"), OPEN) for field in fields
+        }
+        page = await twin.ledger.changes(workspace, 0, limit, 1)
+        assert len(page.changed) == 1, "one at least, and no more than the bytes allow"
+
+    async def test_workspaces_count_for_themselves(self, twin: Store, workspace: int) -> None:
+        other = (await twin.create_workspace("other", "Other")).id
+        await append(twin, workspace, OPEN_FOUND)
+        assert await self.followed(twin, other, 0) == ([], 0)
+        both = [
+            new_delta(each)._replace(conflicts=[replace(OPEN_FOUND, field="priority")]) for each in (workspace, other)
+        ]
+        await twin.append(both)
+        for each, count in ((workspace, 2), (other, 1)):
+            assert len((await self.followed(twin, each, 0))[0]) == count

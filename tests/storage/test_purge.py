@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 
 from storage.compactor import Compactor
+from storage.conflicts import ConflictQuery, Forgotten
 from storage.database import DatabaseLimits, open_database
 from storage.engine import IssueKey
 from storage.errors import NotPurgeable, Purged, UnknownWorkspace
@@ -25,6 +26,7 @@ from tests.inline_engine import InlineEngine
 from tests.storage.authors import START, Author, typed
 from tests.storage.compacting import ISSUE, Calendar, project
 from tests.storage.rows import new_delta, snapshot
+from tests.storage.test_conflict_ledger import OPEN_FOUND
 from tests.storage.test_postgres import until
 
 OTHER = UUID(int=2)
@@ -65,6 +67,19 @@ async def test_nothing_is_left_but_a_row_of_the_log_that_says_so(twin: Store, wo
     assert await twin.snapshots(workspace_id, ISSUE) == []
     (stored,) = (await twin.load_many(workspace_id, [ISSUE])).values()
     assert stored.is_purged
+
+
+async def test_its_conflicts_are_gone_and_whoever_follows_them_is_told(twin: Store, workspace_id: int) -> None:
+    await deleted_issue(twin, workspace_id)
+    for issue in (ISSUE, OTHER):
+        await twin.ledger.note(workspace_id, issue, 1, [OPEN_FOUND], LATER)
+    seen = await twin.ledger.changes(workspace_id, 0, 10, 10_000)
+    assert [row.issue_id for row in seen.changed] == [ISSUE, OTHER]
+    await purge(twin, workspace_id)
+    told = await twin.ledger.changes(workspace_id, seen.through, 10, 10_000)
+    assert told.changed == [Forgotten(ISSUE, told.newest)]
+    assert [row.issue_id for row in await twin.ledger.page(workspace_id, ConflictQuery())] == [OTHER]
+    assert [row.issue_id for row in (await twin.ledger.changes(workspace_id, 0, 10, 10_000)).changed] == [OTHER]
 
 
 async def test_the_log_is_verified_with_the_holes_and_a_hole_too_many_is_still_found(
@@ -210,5 +225,5 @@ async def test_every_table_that_names_an_issue_is_cleared(store: PostgresStore, 
         "SELECT table_name FROM information_schema.columns WHERE table_schema = 'public' AND column_name = 'issue_id'"
     )
     await connection.close()
-    cleared = {table for table, _ in tombstones.HOLDERS} | {"deltas", "tombstones"}
+    cleared = {table for table, _ in tombstones.HOLDERS} | {"conflicts", "deltas", "tombstones"}
     assert {row["table_name"] for row in rows} <= cleared

@@ -20,6 +20,7 @@ class NativeLimits:
     open_issues: int = 1_000
     presence_bytes: int = 16 * 1024
     page_bytes: int = 256 * 1024
+    conflict_rows: int = 500
     ping_seconds: float = 20.0
     full_bytes: int = 512 * 1024
     linger_seconds: float = 1.0
@@ -39,6 +40,7 @@ class NativeLimits:
             "open_issues": self.open_issues,
             "presence_bytes": self.presence_bytes,
             "page_bytes": self.page_bytes,
+            "conflict_rows": self.conflict_rows,
             "ping_seconds": round(self.ping_seconds),
             "message_rate": self.message_rate,
             "byte_rate": self.byte_rate,

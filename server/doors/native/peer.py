@@ -18,6 +18,7 @@ from crdt.native import (
     Awareness,
     ClientFrame,
     Close,
+    Follow,
     Frame,
     Hello,
     Notice,
@@ -32,6 +33,7 @@ from crdt.native import (
 from crdt.native_codec import FrameLimits, decode_client, encode
 from server import close_codes
 from server.auth import IdentityUnavailable, NotAllowed, TokenRefused
+from server.conflict_feed import ConflictFollower
 from server.doors.credentials import presented
 from server.doors.native.ground import NativeGround
 from server.doors.native.issues import Issues, Socket
@@ -61,8 +63,11 @@ class _Served:
     """What a client has once it is welcome."""
 
     identity: Identity
+    workspace: Workspace
     issues: Issues
     follower: Follower | None = None
+    is_following_conflicts: bool = False
+    conflicts: ConflictFollower | None = None
 
 
 class NativePeer:
@@ -114,8 +119,9 @@ class NativePeer:
         """See `Peer.drained`. Open issues first: the feed is as long as the log."""
         if self._served is not None:
             self._served.issues.drained()
-            if self._served.follower is not None:
-                self._served.follower.drained()
+            for follower in (self._served.follower, self._served.conflicts):
+                if follower is not None:
+                    follower.drained()
 
     def closed(self, code: int) -> None:
         """See `Peer.closed`."""
@@ -137,15 +143,10 @@ class NativePeer:
             self._greet(frame)
             return
         match frame:
-            case Push(entries):
-                for entry in entries:
-                    served.issues.push(entry, served.identity)
-            case Awareness(issue, update):
-                served.issues.present(issue, update)
-            case Open(issue, state_vector):
-                served.issues.open(issue, state_vector, served.identity)
-            case Close(issue):
-                served.issues.close(issue)
+            case Push() | Awareness() | Open() | Close():
+                self._hear_of_issues(served, frame)
+            case Follow():
+                self._follow_conflicts(served, frame)
             case Ping(number):
                 self._send(Pong(number))
             case Pong():
@@ -156,6 +157,18 @@ class NativePeer:
                 raise Refused(native.UNEXPECTED, "a second hello")
             case _:
                 assert_never(frame)
+
+    def _hear_of_issues(self, served: _Served, frame: Push | Awareness | Open | Close) -> None:
+        match frame:
+            case Push(entries):
+                for entry in entries:
+                    served.issues.push(entry, served.identity)
+            case Awareness(issue, update):
+                served.issues.present(issue, update)
+            case Open(issue, state_vector):
+                served.issues.open(issue, state_vector, served.identity)
+            case Close(issue):
+                served.issues.close(issue)
 
     def _wait(self, message: bytes) -> None:
         """What comes before the welcome is kept; reading pauses, so little more comes than was under way."""
@@ -197,7 +210,7 @@ class NativePeer:
 
     def _serve(self, identity: Identity, now: Workspace) -> _Served:
         issues = Issues(self._name, now, Socket(self._connection, self._send, self._spawn), self._ground)
-        served = self._served = _Served(identity, issues)
+        served = self._served = _Served(identity, now, issues)
         time_ms = int(self._services.clock.now().timestamp() * 1000)
         limits = self._ground.limits.announced()
         self._send(Welcome(self._name, now.epoch, now.head, now.floor, identity.role.value, limits, time_ms))
@@ -216,6 +229,23 @@ class NativePeer:
             self._refuse(Refused(native.RETRY, "try again later"))
         finally:
             metrics.followers.dec()
+
+    def _follow_conflicts(self, served: _Served, follow: Follow) -> None:
+        if served.is_following_conflicts:
+            raise Refused(native.UNEXPECTED, "a second follow")
+        served.is_following_conflicts = True
+        self._spawn(partial(self._tell_conflicts, served, Place(follow.epoch, follow.since)))
+
+    async def _tell_conflicts(self, served: _Served, place: Place) -> None:
+        services = self._services
+        try:
+            async with services.feeds.following(served.workspace, native.CONFLICTS) as feed:
+                full_bytes = self._ground.limits.full_bytes
+                served.conflicts = ConflictFollower(feed, self._connection, full_bytes, services.metrics)
+                await served.conflicts.run(place, await feed.look())
+        except (StoreError, TimeoutError) as error:
+            log.warning("feed of conflicts not opened", session=self._name, reason=str(error))
+            self._refuse(Refused(native.RETRY, "try again later"))
 
     async def _renew(self, token: str) -> None:
         self._changed(await self._identify(token))
