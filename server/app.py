@@ -60,6 +60,7 @@ from storage.errors import StoreUnavailable
 from storage.history import History
 from storage.projector import PageStats, Projector
 from storage.purger import Purger
+from storage.queue_sweeper import QueueSweeper
 from storage.timeline import Timeline
 from storage.wakeups import PostgresWakeups
 
@@ -204,6 +205,10 @@ class Node:
         supervisor.keep("words", self._opened.words.run)
         supervisor.keep("compactor", self._compactor.run)
         supervisor.keep("purger", self._purger.run)
+        sweeper = QueueSweeper(
+            self._opened.store, self._opened.sync_queue, now=self._clock.now, on_failure=self._observe.failure
+        )
+        supervisor.keep("queue sweeper", sweeper.run)
         supervisor.keep("referee", self._referee.run)
         supervisor.keep("relay", self._relay.run)
         supervisor.keep("hub", self._hub.run)
@@ -280,7 +285,7 @@ class Node:
         conflicts = ConflictServices(opened.store.ledger, self._decisions)
         people = (opened.people, opened.logins, opened.visitors, opened.audit_log)
         accounts = Accounts(*people, self._gatehouse.sign_ins, self._clock)
-        bases = Bases(opened.log, Timeline(opened.log, self._engine))
+        bases = Bases(opened.log, self._timeline())
         outbox = Outbox(
             OutboxServices(
                 records,
@@ -290,14 +295,24 @@ class Node:
                 self._clock,
                 bases,
                 self._settings.max_clock_lead_seconds,
-            )
+            ),
+            bounds.of_outbox(self._settings),
         )
-        served = operations_of(ApiServices(opened.issues, records, self._past(), transfer, conflicts, accounts, outbox))
+        at_once = self._settings.bulk_issues_at_once
+        past = self._past()
+        services = ApiServices(
+            opened.issues, records, past, transfer, conflicts, accounts, outbox, bulk_issues_at_once=at_once
+        )
+        served = operations_of(services)
         return [Route(changes.PATH, feed.answer), *routes_of(frame, served)]
 
     def _past(self) -> Past:
-        timeline = Timeline(self._opened.log, self._engine)
-        return Past(History(self._opened.store, self._engine), timeline, Activity(self._opened.log, timeline))
+        timeline = self._timeline()
+        activity = Activity(self._opened.log, timeline, bounds.of_activity(self._settings))
+        return Past(History(self._opened.store, self._engine), timeline, activity)
+
+    def _timeline(self) -> Timeline:
+        return Timeline(self._opened.log, self._engine, bounds.of_timeline(self._settings))
 
     def _committed(self, stats: CommitStats) -> None:
         self._observe.commit(stats)

@@ -22,14 +22,18 @@ from server.feed_readers import ConflictLimits, PageLimits
 from server.guestbook import GuestbookLimits
 from server.limits import HubLimits, RelayLimits, RoomLimits
 from server.listener import RequestLimits
+from server.outbox_batch import OutboxLimits
 from server.rates import RateLimits
 from server.sign_ins import SignInLimits
 from server.websocket import SocketLimits
 from server.websocket.pace import PaceLimits
+from storage.activity import ActivityLimits
 from storage.compactor import CompactorLimits
 from storage.database import DatabaseLimits
 from storage.projector import ProjectorLimits
 from storage.purger import PurgerLimits
+from storage.sync_queue import SyncQueueLimits
+from storage.timeline import TimelineLimits
 from storage.words import WordsLimits
 
 BURST_SECONDS: Final = 10  # of a rate, at once after a rest
@@ -42,6 +46,39 @@ def of_database(settings: Settings) -> DatabaseLimits:
     return DatabaseLimits(
         connections_max=settings.max_database_connections - directory, directory_connections_max=directory
     )
+
+
+def of_timeline(settings: Settings) -> TimelineLimits:
+    """What happened to an issue."""
+    return TimelineLimits(
+        page_deltas=settings.history_page_deltas,
+        page_bytes=settings.history_page_bytes,
+        page_chars=settings.history_page_chars,
+        span_deltas=settings.max_history_deltas,
+        span_bytes=settings.max_history_bytes,
+        job_seconds=settings.history_job_seconds,
+    )
+
+
+def of_activity(settings: Settings) -> ActivityLimits:
+    """What happened in a workspace."""
+    return ActivityLimits(settings.activity_page_deltas, settings.activity_issues_at_once)
+
+
+def of_outbox(settings: Settings) -> OutboxLimits:
+    """A request with what a device queued."""
+    return OutboxLimits(
+        operations=settings.max_outbox_operations,
+        bytes=settings.max_outbox_bytes,
+        issues_at_once=settings.outbox_issues_at_once,
+        operations_at_once=settings.outbox_commit_operations,
+        rows_seconds=settings.outbox_rows_seconds,
+    )
+
+
+def of_sync_queue(settings: Settings) -> SyncQueueLimits:
+    """What is kept of queued operations."""
+    return SyncQueueLimits(settings.outbox_claim_seconds, settings.outbox_days)
 
 
 def of_audit(settings: Settings) -> AuditLimits:

@@ -231,8 +231,33 @@ class Settings(BaseModel):
     )
     compaction_interval_seconds: float = _setting(5.0, "between two looks for issues that are due", gt=0)
     history_days: float = _setting(30.0, "how far back an issue can be shown as it was", ge=0)
+    history_page_deltas: int = _setting(5_000, "deltas read for one page of a history", ge=1)
+    history_page_bytes: ByteSize = _setting(8 * MIB, "bytes of them", ge=KIB)
+    history_page_chars: int = _setting(1_000_000, "characters of changes that such a page tells", ge=1)
+    max_history_deltas: int = _setting(
+        20_000, "deltas read for a blame, a revert or the base of a queued operation; with more it is refused", ge=1
+    )
+    max_history_bytes: ByteSize = _setting(32 * MIB, "bytes of them", ge=KIB)
+    history_job_seconds: float = _setting(30.0, "for an engine to tell what is in them", gt=0)
+    activity_page_deltas: int = _setting(2_000, "deltas looked at for one page of a workspace's activity", ge=1)
+    activity_issues_at_once: int = _setting(4, "issues of such a page that are read at a time", ge=1)
+    bulk_issues_at_once: int = _setting(64, "issues of one bulk request that are written at a time", ge=1)
+    max_outbox_operations: int = _setting(
+        1_000, "queued operations in one request; more are answered 422", ge=1, le=1_000
+    )
+    max_outbox_bytes: ByteSize = _setting(20 * MIB, "such a request; a bigger one is answered 413", ge=KIB)
+    outbox_issues_at_once: int = _setting(32, "issues of such a request that are written at a time", ge=1)
+    outbox_commit_operations: int = _setting(
+        100, "queued operations on one issue that are made in one commit; the next ones wait for it", ge=1
+    )
+    outbox_rows_seconds: float = _setting(
+        5.0, "for the rows of what such a request wrote, which its answer shows", gt=0
+    )
     outbox_claim_seconds: float = _setting(
         10.0, "for a queued operation to be made before another request may make it, after a crash for instance", gt=0
+    )
+    outbox_days: float = _setting(
+        30.0, "for so long it is known what became of a queued operation, so that it is not made twice", ge=1
     )
     max_import_bytes: ByteSize = _setting(GIB, "a file that is imported over HTTP", ge=MIB)
     purge_after_days: float = _setting(

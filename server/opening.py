@@ -73,7 +73,7 @@ async def open_store(settings: Settings, *, serving: bool = False) -> AsyncItera
             log=LogReader(database),
             words=Words(database, bounds.of_words(settings)),
             imports=ImportLedger(database),
-            sync_queue=SyncQueue(database, claim_seconds=settings.outbox_claim_seconds),
+            sync_queue=SyncQueue(database, bounds.of_sync_queue(settings)),
             people=People(database),
             logins=Logins(database),
             visitors=Visitors(database),

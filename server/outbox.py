@@ -18,7 +18,7 @@ class Outbox:
 
     def __init__(self, services: OutboxServices, limits: OutboxLimits | None = None) -> None:
         self._services = services
-        self._limits = limits or OutboxLimits()
+        self.limits = limits or OutboxLimits()
 
     async def take(
         self, workspace: Workspace, identity: Identity, device: str, wanted: Sequence[Wanted]
@@ -31,7 +31,7 @@ class Outbox:
         claimed = await services.queue.claim(sender, [each.queued for each in wanted], now)
         issues = {each.queued.issue_id for each in wanted}
         begun = await services.queue.take_over(sender, issues, now)
-        batch = Batch(services, self._limits, workspace, identity, sender, wanted)
+        batch = Batch(services, self.limits, workspace, identity, sender, wanted)
         for known in claimed.known.values():
             batch.results[known.id] = _known(known)
         work = _by_issue(wanted, begun, claimed.new, batch)
@@ -50,7 +50,7 @@ class Outbox:
         services, now = self._services, self._services.clock.now()
         newest = max((result.seq or 0 for result in batch.results.values()), default=0)
         rows: dict[UUID, ProjectedIssue] = {}
-        if await services.reader.wait_for(sender.workspace_id, newest, self._limits.rows_seconds):
+        if await services.reader.wait_for(sender.workspace_id, newest, self.limits.rows_seconds):
             issues = list({each.queued.issue_id for each in wanted})
             rows = await services.store.projected(sender.workspace_id, issues)
         for each in wanted:

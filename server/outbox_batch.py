@@ -50,9 +50,11 @@ _FAILURES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class OutboxLimits:
-    """Issues that are in rooms at a time, operations of one that are made at a time, and how long an answer waits for
-    the rows of what it wrote."""
+    """`operations` and `bytes` of a request, its issues that are in rooms at a time, operations of one that are made at
+    a time, and how long an answer waits for the rows of what it wrote."""
 
+    operations: int = 1_000
+    bytes: int = 20 * 1024 * 1024
     issues_at_once: int = 32
     operations_at_once: int = 100
     rows_seconds: float = 5.0

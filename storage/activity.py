@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 from uuid import UUID
 
 from crdt.changes import is_one_entry
@@ -17,7 +16,13 @@ from storage.errors import Corrupt, Purged, Trimmed
 from storage.log_reader import NEWEST, DeltaHead, LogReader
 from storage.timeline import Timeline
 
-_ISSUES_AT_ONCE: Final = 4
+
+@dataclass(frozen=True, slots=True)
+class ActivityLimits:
+    """Rows of the log that are looked at for a page, and issues of it that are read at a time."""
+
+    page_deltas: int = 2_000
+    issues_at_once: int = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +55,20 @@ class ActivityPage:
 
 
 class Activity:
-    """Looks at `scan_deltas` rows of the log a page, whatever is asked for. An entry is divided where a page ends."""
+    """Looks at `page_deltas` rows of the log a page, whatever is asked for. An entry is divided where a page ends."""
 
-    def __init__(self, log: LogReader, timeline: Timeline, scan_deltas: int = 2_000) -> None:
+    def __init__(self, log: LogReader, timeline: Timeline, limits: ActivityLimits | None = None) -> None:
         self._log = log
         self._timeline = timeline
-        self._scan_deltas = scan_deltas
+        self._limits = limits or ActivityLimits()
 
     async def page(self, workspace_id: int, query: ActivityQuery) -> ActivityPage:
         """Raises `StoreUnavailable` and `EngineUnavailable`."""
         heads = await self._log.heads(
-            workspace_id, query.issue_id, self._scan_deltas, before=query.before, after=query.after
+            workspace_id, query.issue_id, self._limits.page_deltas, before=query.before, after=query.after
         )
         groups, read = _grouped(heads, query)
-        slots = asyncio.Semaphore(_ISSUES_AT_ONCE)
+        slots = asyncio.Semaphore(self._limits.issues_at_once)
         issues: dict[UUID, list[list[DeltaHead]]] = {}
         for group in groups:
             if not group[0].is_tombstone:
@@ -71,7 +76,7 @@ class Activity:
         told = await asyncio.gather(*(self._told(workspace_id, own, slots) for own in issues.values()))
         purges = [Happening(group[0].issue_id, group[0], None) for group in groups if group[0].is_tombstone]
         happenings = sorted((one for some in (*told, purges) for one in some), key=_seq, reverse=True)
-        is_end = read == len(heads) and len(heads) < self._scan_deltas
+        is_end = read == len(heads) and len(heads) < self._limits.page_deltas
         return ActivityPage(happenings, None if is_end else heads[read - 1].seq)
 
     async def seq_before(self, workspace_id: int, at: datetime) -> int:

@@ -16,6 +16,10 @@ class Overloaded(StoreError):
     """The queue in front of the log is full: nothing was queued. Make the writer wait, or send it away for a while."""
 
 
+class BadSlug(StoreError):
+    """No address could name a workspace of that slug; the message says why."""
+
+
 class UnknownWorkspace(StoreError):
     """No workspace of that slug or id."""
 

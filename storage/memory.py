@@ -16,6 +16,7 @@ from uuid import UUID, uuid5
 from storage.errors import NotPurgeable, Overtaken, Trimmed, UnknownWorkspace
 from storage.memory_ledger import MemoryLedger
 from storage.memory_rows import Rows, Turn
+from storage.slugs import check_slug
 from storage.store import (
     TOMBSTONE,
     Delta,
@@ -155,6 +156,7 @@ class MemoryStore:
         return [rows.workspace for rows in self._workspaces.values()]
 
     async def create_workspace(self, slug: str, name: str) -> Workspace:
+        check_slug(slug)
         await self.fault("before", "create_workspace")
         there = next((rows.workspace for rows in self._workspaces.values() if rows.workspace.slug == slug), None)
         if there is None:

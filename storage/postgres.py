@@ -14,6 +14,7 @@ from storage.database import Database
 from storage.errors import Overtaken, Purged, StoreUnavailable, Trimmed, UnknownWorkspace
 from storage.isolation import Connection, turn_to
 from storage.postgres_ledger import PostgresLedger
+from storage.slugs import check_slug
 from storage.store import (
     Delta,
     DocumentStatus,
@@ -178,6 +179,7 @@ class PostgresStore:
             return [workspaces.workspace(row) for row in await connection.fetch(workspaces.ALL)]
 
     async def create_workspace(self, slug: str, name: str) -> Workspace:
+        check_slug(slug)
         async with self._database.directory("create a workspace") as connection:
             return await workspaces.create(connection, slug, name)
 

@@ -230,7 +230,7 @@ class Store(Protocol):
         """All of them, by id, with their current heads."""
 
     async def create_workspace(self, slug: str, name: str) -> Workspace:
-        """Create it, or return the one that is there."""
+        """Create it, or return the one that is there. Raises `BadSlug`."""
 
     def projection(self, workspace_id: int) -> AbstractAsyncContextManager[ProjectionTurn | None]:
         """Take the projection of a workspace for one page; None while another node has it (SKIP LOCKED)."""

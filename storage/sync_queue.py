@@ -23,7 +23,13 @@ MERGED: Final = "merged"  # beside what others have changed since
 CONFLICT: Final = "conflict"  # something it says, or replaces, is in the ledger of conflicts
 REJECTED: Final = "rejected"  # nothing of it was made; it may be sent again
 
-KEPT_DAYS: Final = 30
+
+@dataclass(frozen=True, slots=True)
+class SyncQueueLimits:
+    """How long a claim lasts, and what became of an operation is known."""
+
+    claim_seconds: float = 10.0
+    kept_days: float = 30.0
 
 
 class Sender(NamedTuple):
@@ -98,21 +104,26 @@ class Claimed:
 class SyncQueue:
     """Every method raises `StoreUnavailable` when there is no answer."""
 
-    def __init__(self, database: Database, *, claim_seconds: float = 10.0) -> None:
+    def __init__(self, database: Database, limits: SyncQueueLimits | None = None) -> None:
+        limits = limits or SyncQueueLimits()
         self._database = database
-        self._claim = timedelta(seconds=claim_seconds)
+        self._claim = timedelta(seconds=limits.claim_seconds)
+        self._kept = timedelta(days=limits.kept_days)
 
     async def claim(self, sender: Sender, operations: Sequence[QueuedOperation], now: datetime) -> Claimed:
-        """Be the one who makes these, each id once, unless that is done, or begun. Forgets what is older than
-        `KEPT_DAYS`."""
+        """Be the one who makes these, each id once, unless that is done, or begun."""
         columns = [list(column) for column in zip(*operations, strict=True)]
         async with self._database.session("claim operations", sender.workspace_id) as connection:
-            await connection.execute(sync_queue.SWEEP, sender.workspace_id, now - timedelta(days=KEPT_DAYS))
             rows = await connection.fetch(sync_queue.CLAIM, *sender, *columns, now, now + self._claim)
             new = {row["id"] for row in rows}
             others = [operation.id for operation in operations if operation.id not in new]
             found = await connection.fetch(sync_queue.KNOWN, *sender, others) if others else []
         return Claimed(new, {row["id"]: Known(*row) for row in found})
+
+    async def forget(self, workspace_id: int, now: datetime) -> int:
+        """Delete what is older than it is to be known, a bounded number; how many there were."""
+        async with self._database.session("forget operations", workspace_id) as connection:
+            return len(await connection.fetch(sync_queue.FORGET, workspace_id, now - self._kept))
 
     async def take_over(self, sender: Sender, issue_ids: Collection[UUID], now: datetime) -> list[Begun]:
         """What was begun on these issues by somebody who is gone."""

@@ -8,6 +8,7 @@ import typer
 
 from server.commands.reception import AsJson, DatabaseUrl, DataDir, Reception, WorkspaceName, failed, run, show
 from server.permissions import Role
+from storage.slugs import check_slug
 
 workspaces = typer.Typer(no_args_is_help=True, help="Workspaces: each has its own issues, users and log.")
 users = typer.Typer(no_args_is_help=True, help="Users of a workspace: who they are, and signing them out.")
@@ -40,6 +41,7 @@ def create_workspace(
     """A new workspace."""
 
     async def work(desk: Reception) -> int:
+        check_slug(slug)
         if await desk.opened.store.workspace(slug) is not None:
             return failed(f"there is a workspace {slug} already")
         await desk.opened.store.create_workspace(slug, name or slug)

@@ -11,12 +11,13 @@ from typing import Any, Final
 from storage.conflicts import NewConflict, Side
 
 _OF_DEVICE: Final = "workspace_id = $1 AND user_id = $2 AND device_id = $3"
-_MAX_SWEPT: Final = 5_000  # more than a batch adds, so that sweeping keeps up
+_FORGOTTEN_AT_ONCE: Final = 5_000
 
-SWEEP: Final = f"""
+FORGET: Final = f"""
 DELETE FROM sync_queue WHERE workspace_id = $1 AND (user_id, device_id, id) IN (
     SELECT user_id, device_id, id FROM sync_queue WHERE workspace_id = $1 AND at < $2 ORDER BY at
-    LIMIT {_MAX_SWEPT} FOR UPDATE SKIP LOCKED)"""  # noqa: S608 -- built from constants of this module
+    LIMIT {_FORGOTTEN_AT_ONCE} FOR UPDATE SKIP LOCKED)
+RETURNING id"""  # noqa: S608 -- built from constants of this module
 
 # What nobody works on and what has no final outcome goes to the caller. Two who claim one wait for each other.
 CLAIM: Final = """
@@ -29,7 +30,7 @@ ORDER BY given.id
 ON CONFLICT (workspace_id, user_id, device_id, id) DO UPDATE SET
     retries = q.retries + 1, claimed_until = excluded.claimed_until, outcome = NULL, error = NULL, field = NULL,
     table_name = excluded.table_name, record_id = excluded.record_id, issue_id = excluded.issue_id,
-    operation = excluded.operation
+    operation = excluded.operation, at = excluded.at
 WHERE (q.outcome IS NULL AND q.claimed_until <= $9 AND q.update IS NULL) OR q.outcome = 'rejected'
 RETURNING id"""
 

@@ -10,10 +10,14 @@ from server.doors.yjs import DoorLimits
 from server.engine import EngineLimits
 from server.feed import FeedLimits
 from server.limits import HubLimits, RelayLimits
+from server.outbox_batch import OutboxLimits
 from server.websocket import SocketLimits
+from storage.activity import ActivityLimits
 from storage.compactor import CompactorLimits
 from storage.database import DatabaseLimits
 from storage.projector import ProjectorLimits
+from storage.sync_queue import SyncQueueLimits
+from storage.timeline import TimelineLimits
 
 DEFAULTS = Settings()
 GATE_LIMITS = ("max_update_bytes", "max_structs", "max_new_clients", "max_depth", "max_key_bytes")
@@ -49,6 +53,10 @@ def test_everything_else() -> None:
     assert bounds.of_projector(DEFAULTS) == ProjectorLimits()
     assert bounds.of_compactor(DEFAULTS) == CompactorLimits()
     assert bounds.of_database(DEFAULTS) == DatabaseLimits()
+    assert bounds.of_outbox(DEFAULTS) == OutboxLimits()
+    assert bounds.of_sync_queue(DEFAULTS) == SyncQueueLimits()
+    assert bounds.of_timeline(DEFAULTS) == TimelineLimits()
+    assert bounds.of_activity(DEFAULTS) == ActivityLimits()
 
 
 def test_a_feed_that_waits_is_told_when_there_is_room_again() -> None:

@@ -26,7 +26,8 @@ from storage.issue_reader import IssueReader
 
 @dataclass(frozen=True, slots=True)
 class ApiServices:
-    """What the operations stand on. `min_seq_seconds`: how long a read waits for the projection."""
+    """What the operations stand on. `min_seq_seconds`: how long a read waits for the projection ·
+    `bulk_issues_at_once`: of one bulk request."""
 
     issues: IssueReader
     records: Records
@@ -36,12 +37,14 @@ class ApiServices:
     accounts: Accounts
     outbox: Outbox
     min_seq_seconds: float = MIN_SEQ_SECONDS
+    bulk_issues_at_once: int = 64
 
 
 def operations_of(services: ApiServices) -> list[Served]:
     """Each with what answers it, the document that describes them among them."""
     served = [
-        *IssuesBulk(services.records).operations(),  # before `{issue}`, which it would be otherwise
+        # Before `{issue}`, which it would be otherwise.
+        *IssuesBulk(services.records, services.bulk_issues_at_once).operations(),
         *IssuesRead(services.issues, services.past, services.min_seq_seconds).operations(),
         *IssuesWrite(services.records).operations(),
         *Comments(services.issues, services.records, services.min_seq_seconds).operations(),

@@ -28,7 +28,6 @@ from server.records import Records, Written
 
 BULK: Final = ISSUES + "/bulk"
 MAX_ITEMS: Final = 1_000
-AT_ONCE: Final = 64  # issues of one request that are open at a time
 
 Wanted = tuple[UUID, Begin | Changes]
 
@@ -102,7 +101,7 @@ PATCH: Final = Operation(
 class IssuesBulk:
     """What answers them."""
 
-    def __init__(self, records: Records, at_once: int = AT_ONCE) -> None:
+    def __init__(self, records: Records, at_once: int) -> None:
         self._records = records
         self._at_once = at_once
 

@@ -4,6 +4,7 @@ others have done meanwhile.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
 
@@ -12,6 +13,7 @@ from crdt.native_entries import TOMBSTONE, read_row
 from server.doors.changes import reload_address
 from server.doors.rest.operations import Answer, Call, Operation, Query, Reply, Served
 from server.doors.rest.paths import InWorkspace
+from server.doors.rest.problems import INVALID, FieldError, Problem
 from server.doors.rest.sync_models import (
     Malformed,
     SyncChange,
@@ -51,11 +53,13 @@ class Sync:
 
     def operations(self) -> list[Served]:
         """What is served here."""
-        return [SYNC.by(self.sync)]
+        return [replace(SYNC, max_body_bytes=self._outbox.limits.bytes).by(self.sync)]
 
     async def sync(self, call: Call[InWorkspace, Query, SyncRequest]) -> Reply:
         """Those of an issue are made in their order."""
-        device = call.body.device_id
+        device, most = call.body.device_id, self._outbox.limits.operations
+        if len(call.body.operations) > most:
+            raise Problem(INVALID, errors=[FieldError("operations", f"are more than {most}")])
         ids = [id_of(sent) for sent in call.body.operations]
         told: list[Result | None] = []
         batch: dict[str, Wanted] = {}

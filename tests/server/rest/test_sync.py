@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,10 +11,14 @@ import pytest
 
 from server.doors.rest.sync_models import MAX_OPERATIONS
 from server.feed_readers import PageLimits
+from server.outbox_batch import OutboxLimits
 from storage.engine import EngineUnavailable, IssueKey
 from storage.errors import StoreUnavailable
+from storage.queue_sweeper import QueueSweeper
 from storage.store import NewDelta
+from storage.sync_queue import SyncQueue
 from tests.server.rest.conftest import Api
+from tests.simulation.time import VirtualClock
 
 ID, OTHER = UUID(int=5), UUID(int=6)
 AT = "2025-12-31T23:00:00Z"
@@ -217,11 +221,37 @@ async def test_a_server_that_dies_between_writing_down_and_finishing_makes_nothi
     assert statuses(await sync(api, typed)) == ["duplicate"]
 
 
-async def test_operations_are_forgotten_after_a_month(api: Api) -> None:
-    await sync(api, insert(1))
-    await api.connection.execute("UPDATE sync_queue SET at = at - interval '31 days'")
-    await sync(api, insert(2, issue=OTHER))
-    assert await column(api, "id") == ["op-2"]
+async def test_the_account_says_how_often_an_operation_came_and_why_it_was_not_made(api: Api) -> None:
+    early = operation(2, "update", {"status": "done"})
+    for _ in range(3):
+        await sync(api, early)
+    rows = await api.connection.fetch("SELECT id, outcome, error, field, retries, seq FROM sync_queue")
+    assert [tuple(row) for row in rows] == [("op-2", "rejected", "there is no such record", None, 2, None)]
+    await sync(api, insert(1), early)
+    (row,) = await api.connection.fetch("SELECT outcome, error, retries, seq FROM sync_queue WHERE id = 'op-2'")
+    assert tuple(row) == ("applied", None, 3, 1)
+
+
+async def test_what_became_of_operations_is_forgotten_after_a_month(api: Api) -> None:
+    start = VirtualClock().now()
+    later = start
+    sweeper = QueueSweeper(api.home.store, SyncQueue(api.database), now=lambda: later)
+    await sync(api, insert(1), operation(3, "update", {"status": "open"}, issue=UUID(int=9)))
+    later = start + timedelta(days=29)
+    assert await sweeper.sweep() == 0
+    assert statuses(await sync(api, insert(1))) == ["duplicate"]
+    await api.connection.execute("UPDATE sync_queue SET at = at + interval '20 days' WHERE id = 'op-3'")
+    later = start + timedelta(days=31)
+    assert await sweeper.sweep() == 1
+    assert await column(api, "id") == ["op-3"]
+
+
+async def test_what_is_sent_again_once_it_was_rejected_is_known_for_a_month_from_then(api: Api) -> None:
+    await sync(api, operation(2, "update", {"status": "done"}))
+    await api.connection.execute("UPDATE sync_queue SET at = at - interval '29 days'")
+    await sync(api, insert(1), operation(2, "update", {"status": "done"}))
+    soon = VirtualClock().now() + timedelta(days=2)
+    assert await QueueSweeper(api.home.store, SyncQueue(api.database), now=lambda: soon).sweep() == 0
 
 
 async def changed(api: Api, cursor: int | None, **more: Any) -> Any:
@@ -285,3 +315,15 @@ async def test_comments_are_records_too(api: Api) -> None:
     assert (first.id, first.body, first.author, first.created_at) == ("c1", "Seen on Tuesday.", "ana", at(AT))
     assert (second.id, second.deleted_at) == ("c2", at(AT))
     assert statuses(await sync(api, comment(3, "update", body="Seen on Tuesday."))) == ["duplicate"]
+
+
+class TestSmall:
+    @pytest.fixture
+    def outbox_limits(self) -> OutboxLimits:
+        return OutboxLimits(operations=2, bytes=1_000, rows_seconds=0.02)
+
+    async def test_how_much_a_request_may_bring_is_a_setting(self, api: Api) -> None:
+        told = await sync(api, insert(1), insert(2), insert(3), status=422)
+        assert told["errors"] == [{"field": "operations", "message": "are more than 2"}]
+        assert (await sync(api, insert(1, description="x" * 1_000), status=413))["type"].endswith("too-large")
+        assert statuses(await sync(api, insert(1), insert(2))) == ["applied", "applied"]
