@@ -20,6 +20,8 @@ COMPILED = [
     "crdt/overwrites.py",
     "crdt/keystrokes.py",
     "crdt/attribution.py",
+    "crdt/savepoint.py",
+    "crdt/capacity.py",
     "crdt/admission.py",
     "crdt/gate.py",
     "crdt/sync.py",

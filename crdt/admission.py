@@ -7,10 +7,11 @@ hangs or corrupts memory on combinations that no Yjs client writes.
 from typing import Final
 
 from crdt import attribution, own_comments, ranges
+from crdt.capacity import Growth
 from crdt.encoding import write_ranges, write_var_uint
 from crdt.errors import CLIENT_ID, SCHEMA, TOO_LARGE, Refused
 from crdt.field_writes import DECIDED, STAMPS, VALUES
-from crdt.index import COMMENT, GONE, LISTED, PLAIN, ROOT, TEXTUAL, UNDECIDED, Index, Parent, Place, Savepoint
+from crdt.index import COMMENT, GONE, LISTED, PLAIN, ROOT, TEXTUAL, UNDECIDED, Index, Parent, Place
 from crdt.overwrites import Overwrites, chain_position
 from crdt.records import (
     ANY,
@@ -38,7 +39,8 @@ from crdt.records import (
     Struct,
     Verdict,
 )
-from crdt.trim import tail_of
+from crdt.savepoint import Savepoint
+from crdt.trim import write_section
 
 CHAIN: Final = 64  # remembered values of one key; an overwrite of an older one counts as concurrent with all of them
 
@@ -62,6 +64,7 @@ class Admission:
         self.sections: dict[int, Section] = {section.client: section for section in parsed.sections}
         self.next: dict[int, int] = {}  # client → number of its first struct not yet admitted
         self.gap = False
+        self.growth = Growth()
         self.arrival = arrival
         self.fields: Overwrites | None = None  # once the update touches a field
         self.savepoint = Savepoint(index, list(self.sections))
@@ -93,6 +96,7 @@ class Admission:
                     self.gap = True
             if self.mandate is not None and self.mandate.comments_only:
                 own_comments.check_deletes(index, self.parsed.deletes, actor, self.mandate)
+            self.growth.judge(index, self.limits.capacity, self.parsed.deletes)
         except Refused:
             self.savepoint.restore()
             raise
@@ -100,8 +104,9 @@ class Admission:
             if client in index.state_vector:
                 index.owners.setdefault(client, actor)
         overwrites = [] if self.fields is None else self.fields.finish()
-        deletes = self._new_deletes()
-        return Verdict(self._encode(deletes), self.gap, overwrites)
+        accepted = self._encode(self._new_deletes())
+        index.stored_bytes += len(accepted)
+        return Verdict(accepted, self.gap, overwrites)
 
     def _admit(self, first: int) -> bool:
         """Admit what can be of `first`'s section, and of others as far as it depends on them. True: a gap stopped it.
@@ -179,6 +184,7 @@ class Admission:
         kind = struct.kind
         number = GONE if kind == GC else self._find(struct)
         place = index.places[number]
+        self.growth.count(index, struct, known, place)
         if number != GONE:
             self._check_content(struct, place)
             if self.mandate is not None and self.mandate.comments_only:
@@ -190,6 +196,10 @@ class Admission:
         if kind == TYPE:
             self._new_type(struct, place.parent.depth + 1)
         index.extend(struct.client, known, length, number * 2 + (1 if kind in (GC, DELETED) else 0))
+        runs = index.runs[struct.client]
+        runs.kind = kind
+        runs.right_client = struct.right_client
+        runs.right_clock = struct.right_clock
         self._note_pairs(struct, known)
 
     def _find(self, struct: Struct) -> int:
@@ -327,7 +337,9 @@ class Admission:
             self.index.deleted[client] = deleted
         found = ranges.missing(deleted, start, end)
         if found:
+            before = len(deleted)
             ranges.add(deleted, start, end)
+            self.index.tombstones += (len(deleted) - before) // 2
         return found
 
     def _encode(self, deletes: dict[int, list[int]]) -> bytes:
@@ -343,7 +355,7 @@ class Admission:
                 whole = False
             if now > before:
                 sections += 1
-                _write_section(body, parsed, section, before, now)
+                write_section(body, parsed, section, before, now)
         if not sections and not deletes:
             return b""
         if whole:
@@ -353,25 +365,6 @@ class Admission:
         out += body
         write_ranges(out, deletes.items())
         return bytes(out)
-
-
-def _write_section(out: bytearray, parsed: Parsed, section: Section, before: int, now: int) -> None:
-    """The structs of one client between two clocks. Only the first can be cut: admission stops between structs."""
-    structs = [
-        struct
-        for struct in section.structs
-        if struct.clock + struct.length > before and struct.clock < now and struct.kind != SKIP
-    ]
-    write_var_uint(out, len(structs))
-    write_var_uint(out, section.client)
-    write_var_uint(out, before)
-    first = structs[0]
-    if first.clock < before:
-        tail_of(out, parsed.data, first, before - first.clock)
-    else:
-        out += parsed.data[first.start : first.end]
-    if len(structs) > 1:
-        out += parsed.data[structs[1].start : structs[-1].end]
 
 
 def _fits_key(kind: int, parent: Parent) -> bool:

@@ -14,13 +14,18 @@ from crdt.document import Document
 from crdt.errors import Refused
 from crdt.issue import read
 from crdt.parser import parse
-from crdt.records import ANY, SKIP, Limits, Parsed, Section
+from crdt.records import ANY, BOUNDLESS, SKIP, Limits, Parsed, Section
 from crdt.update import repair_cuts
 
 _NO_BOUND: Final = 1 << 40
 # What the log holds was bounded delta by delta; their sum has no bound of its own.
 STORED: Final = Limits(
-    max_update_bytes=_NO_BOUND, max_structs=_NO_BOUND, max_new_clients=_NO_BOUND, max_depth=128, max_key_bytes=_NO_BOUND
+    max_update_bytes=_NO_BOUND,
+    max_structs=_NO_BOUND,
+    max_new_clients=_NO_BOUND,
+    max_depth=128,
+    max_key_bytes=_NO_BOUND,
+    capacity=BOUNDLESS,
 )
 
 

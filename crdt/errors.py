@@ -8,8 +8,9 @@ UNSUPPORTED: Final = "unsupported"  # sub-documents, ContentJSON, moves, weak li
 SCHEMA: Final = "schema"  # content in a parent that cannot hold it, references that no order can satisfy
 CLIENT_ID: Final = "client_id"  # the Yjs client id was first used by somebody else
 FORBIDDEN: Final = "forbidden"  # the role does not allow it
+FULL: Final = "full"  # the issue holds as much as it may, or the workspace as many issues
 
-REASONS: Final = (MALFORMED, TOO_LARGE, UNSUPPORTED, SCHEMA, CLIENT_ID, FORBIDDEN)
+REASONS: Final = (MALFORMED, TOO_LARGE, UNSUPPORTED, SCHEMA, CLIENT_ID, FORBIDDEN, FULL)
 
 
 class Refused(Exception):

@@ -64,9 +64,14 @@ class Place:
 
 class Runs:
     """One author's structs: from `starts[i]` on they live in `places[i]`. A place is number * 2, plus 1 for structs
-    that came as garbage or already deleted (whether one was a type is not known any more)."""
+    that came as garbage or already deleted (whether one was a type is not known any more).
+
+    `kind`, `right_client`, `right_clock`: of the last struct, for the next one that continues it; not stored."""
 
     def __init__(self) -> None:
+        self.kind = NOBODY
+        self.right_client = NOBODY
+        self.right_clock = 0
         self.starts: list[int] = []
         self.places: list[int] = []
 
@@ -75,7 +80,9 @@ class Index:
     """What is known of one issue. `state_vector`: client → next clock · `owners`: client → the actor who first wrote
     with it · `announced`: client → the user whose presence named it, not stored · `deleted`: client → flat ranges ·
     `pairs`: first halves of surrogate pairs · `cuts`: those cut · `heads`: the standing value of each decided field,
-    replaced when it changes. `lacks_heads`: it was stored by a version that kept none."""
+    replaced when it changes · `structs`, `tombstones`: about how many a document would hold, and how many ranges are
+    deleted · `stored_bytes`: of all of it, as whoever checks updates last counted them, not stored. `lacks_heads`,
+    `lacks_structs`: it was stored by a version that kept none."""
 
     def __init__(self) -> None:
         self.state_vector: dict[int, int] = {}
@@ -89,7 +96,11 @@ class Index:
         self.places: list[Place] = [Place(Parent(ROOT, 0, "", NOBODY, 0), None, PLAIN)]
         self.runs: dict[int, Runs] = {}
         self.heads: dict[str, FieldWrite] = {}
+        self.structs = 0
+        self.tombstones = 0
+        self.stored_bytes = 0
         self.lacks_heads = False
+        self.lacks_structs = False
 
     def place_of(self, client: int, clock: int) -> int:
         """Place number of a known struct, doubled, with the deleted bit (see `Runs`)."""
@@ -160,67 +171,10 @@ class Index:
         return _decode(data)
 
 
-class Savepoint:
-    """How much the index held before an update, so that a refusal halfway leaves no trace. Everything but flavours,
-    chains and names only grows, so lengths are enough."""
-
-    def __init__(self, index: Index, clients: list[int]) -> None:
-        self.index = index
-        self.clocks = {client: index.state_vector.get(client, NOBODY) for client in clients}
-        self.runs = {client: len(index.runs[client].starts) for client in clients if client in index.runs}
-        self.places = len(index.places)
-        self.roots = len(index.roots)
-        self.types = len(index.types)
-        self.cuts = set(index.cuts)
-        self.heads = index.heads
-        self.flavours: list[Parent] = []
-        self.chains: list[tuple[Place, list[tuple[int, int, int, int]]]] = []
-        self.names: list[tuple[Place, list[str]]] = []
-
-    def restore(self) -> None:
-        """Put everything back."""
-        index = self.index
-        for place, chain in reversed(self.chains):
-            place.chain = chain
-        for place, names in reversed(self.names):
-            place.names = names
-        for parent in self.flavours:
-            parent.flavour = UNDECIDED
-        for client, clock in index.cuts - self.cuts:
-            index.pairs[client].add(clock)
-        index.cuts = self.cuts
-        index.heads = self.heads
-        while len(index.places) > self.places:
-            place = index.places.pop()
-            if place.key is None:
-                place.parent.sequence = NOBODY
-            else:
-                del place.parent.keys[place.key]
-        while len(index.roots) > self.roots:
-            index.roots.popitem()
-        while len(index.types) > self.types:
-            index.types.popitem()
-        for client, clock in self.clocks.items():
-            self._restore_client(client, clock)
-
-    def _restore_client(self, client: int, clock: int) -> None:
-        index = self.index
-        if client in index.pairs:
-            index.pairs[client] = {high for high in index.pairs[client] if high < clock}
-        if clock == NOBODY:
-            index.state_vector.pop(client, None)
-            index.runs.pop(client, None)
-            return
-        index.state_vector[client] = clock
-        runs = index.runs[client]
-        length = self.runs[client]
-        del runs.starts[length:]
-        del runs.places[length:]
-
-
-_FORMAT: Final = 3
+_FORMAT: Final = 4
 _NAMELESS: Final = 1  # the format before names were kept: who is named there is learnt again from what is written
 _HEADLESS: Final = 2  # and the one before heads were
+_UNCOUNTED: Final = 3  # and the one before structs were counted
 
 
 def _encode(index: Index) -> bytes:
@@ -242,6 +196,7 @@ def _encode(index: Index) -> bytes:
     for key in sorted(index.heads):
         write_string(out, key)
         write_field_write(out, index.heads[key])
+    write_var_uint(out, index.structs)
     return bytes(out)
 
 
@@ -306,10 +261,11 @@ def _write_place(out: bytearray, place: Place, parent: int) -> None:
 def _decode(data: bytes) -> Index:
     reader = Reader(data)
     version = reader.read_byte()
-    if version not in (_FORMAT, _NAMELESS, _HEADLESS):
+    if version not in (_FORMAT, _NAMELESS, _HEADLESS, _UNCOUNTED):
         raise reader.refusal("index of another format")
     index = Index()
-    index.lacks_heads = version != _FORMAT
+    index.lacks_heads = version in (_NAMELESS, _HEADLESS)
+    index.lacks_structs = version != _FORMAT
     _read_clients(reader, index)
     for _ in range(reader.read_count(2)):
         client = reader.read_var_uint()
@@ -319,6 +275,7 @@ def _decode(data: bytes) -> Index:
             flat.append(start)
             flat.append(start + reader.read_var_uint())
         index.deleted[client] = flat
+        index.tombstones += len(flat) // 2
     for client, clock in _read_pairs(reader):
         index.pairs.setdefault(client, set()).add(clock)
     index.cuts = set(_read_pairs(reader))
@@ -329,6 +286,8 @@ def _decode(data: bytes) -> Index:
         for _ in range(reader.read_count(8)):
             key = reader.read_string()
             index.heads[key] = read_field_write(reader)
+    if not index.lacks_structs:
+        index.structs = reader.read_var_uint()
     reader.expect_end()
     for runs in index.runs.values():
         if max(runs.places, default=0) >> 1 >= len(index.places):

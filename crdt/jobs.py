@@ -215,10 +215,12 @@ class Check:
     limits: Limits
     mandate: Mandate | None = None
     arrival: Arrival = UNKNOWN_ARRIVAL
+    stored_bytes: int = 0
 
     def run(self, resident: Resident) -> Checked:
         """The verdict. Raises `Refused` as the gate does."""
         index = Index.decode(self.index)
+        index.stored_bytes = self.stored_bytes
         verdict = check(index, self.update, self.actor, self.limits, self.mandate, self.arrival)
         return Checked(verdict.update, verdict.gap, verdict.overwrites, index.encode())
 

@@ -25,8 +25,32 @@ XML_TEXT: Final = 6
 NOBODY: Final = -1  # in place of a client id: there is no such reference
 
 
+_NO_BOUND: Final = 1 << 50
+
+
+class Capacity:
+    """How much one issue may hold: bytes as they are stored, structs, ranges of what is deleted, comments ever made."""
+
+    def __init__(
+        self,
+        max_bytes: int = 64 * 1024 * 1024,
+        max_structs: int = 1_000_000,
+        max_tombstones: int = 1_000_000,
+        max_comments: int = 10_000,
+    ) -> None:
+        self.max_bytes = max_bytes
+        self.max_structs = max_structs
+        self.max_tombstones = max_tombstones
+        self.max_comments = max_comments
+
+
+BOUNDLESS: Final = Capacity(_NO_BOUND, _NO_BOUND, _NO_BOUND, _NO_BOUND)
+USUAL: Final = Capacity()
+
+
 class Limits:
-    """Bounds on one update from outside. Every one is a setting; the defaults fit a 2-core node."""
+    """Bounds on one update from outside, and on the issue with it (`capacity`). Every one is a setting; the defaults
+    fit a 2-core node."""
 
     def __init__(
         self,
@@ -35,6 +59,7 @@ class Limits:
         max_new_clients: int = 4_096,
         max_depth: int = 64,
         max_key_bytes: int = 1_024,
+        capacity: Capacity = USUAL,
     ) -> None:
         self.max_update_bytes = max_update_bytes
         self.max_structs = max_structs
@@ -42,9 +67,10 @@ class Limits:
         self.max_new_clients = max_new_clients
         self.max_depth = max_depth
         self.max_key_bytes = max_key_bytes
+        self.capacity = capacity
 
 
-UNBOUNDED: Final = Limits(1 << 50, 1 << 50, 1 << 50, 128, 1 << 50)  # for bytes the log already holds
+UNBOUNDED: Final = Limits(_NO_BOUND, _NO_BOUND, _NO_BOUND, 128, _NO_BOUND, BOUNDLESS)  # for bytes the log already holds
 
 
 class Mandate:

@@ -6,7 +6,7 @@ as two U+FFFD (`Item.write`, `ContentString.splice`). Clocks stay what they are,
 
 from crdt.encoding import Reader, write_string, write_var_uint
 from crdt.parser import skip_any
-from crdt.records import ANY, DELETED, GC, STRING, Struct
+from crdt.records import ANY, DELETED, GC, SKIP, STRING, Parsed, Section, Struct
 
 REPLACEMENT = "\ufffd"
 
@@ -31,6 +31,25 @@ def tail_of(out: bytearray, data: bytes, struct: Struct, offset: int) -> None:
         _any_tail(out, data, struct, offset)
     else:
         raise AssertionError(f"content {struct.kind} has length 1 and cannot be cut")
+
+
+def write_section(out: bytearray, parsed: Parsed, section: Section, before: int, now: int) -> None:
+    """The structs of one client between two clocks. Only the first can be cut: admission stops between structs."""
+    structs = [
+        struct
+        for struct in section.structs
+        if struct.clock + struct.length > before and struct.clock < now and struct.kind != SKIP
+    ]
+    write_var_uint(out, len(structs))
+    write_var_uint(out, section.client)
+    write_var_uint(out, before)
+    first = structs[0]
+    if first.clock < before:
+        tail_of(out, parsed.data, first, before - first.clock)
+    else:
+        out += parsed.data[first.start : first.end]
+    if len(structs) > 1:
+        out += parsed.data[structs[1].start : structs[-1].end]
 
 
 def repair_text(out: bytearray, data: bytes, struct: Struct, cuts: set[int]) -> None:

@@ -11,7 +11,7 @@ import msgpack  # type: ignore[import-untyped]
 
 from crdt import based, changes, decisions, edits, jobs, jobs_history, jobs_import, jobs_outbox, jobs_reverts, reverts
 from crdt.issue import Comment, IssueContent
-from crdt.records import Arrival, FieldWrite, Limits, Mandate, Overwrite
+from crdt.records import Arrival, Capacity, FieldWrite, Limits, Mandate, Overwrite
 from crdt.shape import Author, Changes
 
 _DATACLASSES: Final = (
@@ -78,7 +78,8 @@ _DATACLASSES: Final = (
 _FIELDS: Final[Mapping[type, tuple[str, ...]]] = MappingProxyType(
     {record: tuple(field.name for field in fields(record)) for record in _DATACLASSES}
     | {
-        Limits: ("max_update_bytes", "max_structs", "max_new_clients", "max_depth", "max_key_bytes"),
+        Limits: ("max_update_bytes", "max_structs", "max_new_clients", "max_depth", "max_key_bytes", "capacity"),
+        Capacity: ("max_bytes", "max_structs", "max_tombstones", "max_comments"),
         Mandate: ("names", "comments_only", "may_attribute"),
         Overwrite: ("key", "standing", "losing", "replaced"),
         FieldWrite: ("client", "clock", "value", "stamp", "actor", "device", "at_ms"),

@@ -7,7 +7,7 @@ from typing import Final
 
 from crdt.awareness import AwarenessLimits
 from crdt.native import SUBPROTOCOL
-from crdt.records import Limits
+from crdt.records import Capacity, Limits
 from server.addresses import proxies
 from server.audit import AuditLimits
 from server.buckets import Allowance
@@ -36,6 +36,7 @@ from storage.sync_queue import SyncQueueLimits
 from storage.timeline import TimelineLimits
 from storage.words import WordsLimits
 
+ANY_NUMBER: Final = 1 << 50  # in place of 0
 BURST_SECONDS: Final = 10  # of a rate, at once after a rest
 OFFENCES_AT_ONCE: Final = 20  # likewise
 
@@ -169,6 +170,11 @@ def of_native(settings: Settings) -> NativeLimits:
         waiting_bytes=settings.max_waiting_bytes,
         message_rate=round(settings.max_message_rate),
         byte_rate=settings.max_receive_rate,
+        issue_bytes=settings.max_issue_bytes,
+        issue_structs=settings.max_issue_structs,
+        issue_tombstones=settings.max_issue_tombstones,
+        issue_comments=settings.max_issue_comments,
+        workspace_issues=settings.max_workspace_issues,
     )
 
 
@@ -193,6 +199,12 @@ def of_updates(settings: Settings) -> Limits:
         max_new_clients=settings.max_new_clients,
         max_depth=settings.max_depth,
         max_key_bytes=settings.max_key_bytes,
+        capacity=Capacity(
+            settings.max_issue_bytes or ANY_NUMBER,
+            settings.max_issue_structs or ANY_NUMBER,
+            settings.max_issue_tombstones or ANY_NUMBER,
+            settings.max_issue_comments or ANY_NUMBER,
+        ),
     )
 
 
@@ -223,6 +235,7 @@ def of_hub(settings: Settings) -> HubLimits:
         max_resident_bytes=settings.max_resident_bytes,
         idle_timeout=settings.idle_timeout_seconds,
         load_timeout=settings.load_timeout_seconds,
+        max_workspace_issues=settings.max_workspace_issues,
         room=room,
     )
 

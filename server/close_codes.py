@@ -5,7 +5,9 @@
 
 from typing import Final
 
-from crdt.errors import CLIENT_ID, FORBIDDEN, TOO_LARGE
+from crdt.errors import CLIENT_ID, FORBIDDEN, FULL, TOO_LARGE
+from crdt.native import PURGED
+from storage.errors import Purged, UnknownWorkspace
 
 NORMAL: Final = 1000
 PROTOCOL_ERROR: Final = 1002
@@ -22,6 +24,7 @@ UNAUTHORIZED: Final = 4401
 NOT_ALLOWED: Final = 4403
 NOT_FOUND: Final = 4404
 TOO_SLOW: Final = 4408
+OPENED_ANEW: Final = (RESTART, "opened anew")  # the issue seemed full: what it is once loaded will tell
 GONE: Final = 4410  # the issue was purged
 TOO_MUCH: Final = 4413
 # Hocuspocus clients know these two; most of them reconnect whatever the code.
@@ -39,8 +42,15 @@ def is_offence(code: int) -> bool:
     return code in (BAD_REQUEST, NOT_ALLOWED, TOO_MUCH)
 
 
+def for_lost_commit(error: BaseException) -> tuple[int, str]:
+    """Code and reason for whoever is in a room whose commit failed."""
+    if isinstance(error, UnknownWorkspace):
+        return NOT_FOUND, "unknown workspace"
+    return (GONE, PURGED) if isinstance(error, Purged) else (TRY_LATER, "not stored, try again")
+
+
 def for_refusal(reason: str) -> int:
     """The close code of a `crdt.errors.Refused`, by its reason."""
-    if reason == TOO_LARGE:
+    if reason in (TOO_LARGE, FULL):
         return TOO_MUCH
     return NOT_ALLOWED if reason in (CLIENT_ID, FORBIDDEN) else BAD_REQUEST

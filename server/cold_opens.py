@@ -66,7 +66,8 @@ class ColdGround:
     """What cold opens stand on, and whom they tell.
 
     `follow` is awaited before each read: what is committed elsewhere from then on will be heard of · `opened` gets the
-    updates, their index and their newest seq.
+    updates, their index and their newest seq · `count`: the issues of a workspace, before one that is not there may
+    begin.
     """
 
     store: Store
@@ -75,6 +76,7 @@ class ColdGround:
     follow: Callable[[Workspace], Awaitable[None]]
     spawn: Callable[[Coroutine[None, None, None]], None]
     quarantine: Callable[[EngineFailed], None]
+    count: Callable[[int], Awaitable[None]]
     opened: Callable[[Opening, Sequence[bytes], Index, int], None]
     failed: Callable[[Opening, Exception], None]
 
@@ -144,6 +146,8 @@ class ColdOpens:
             async with asyncio.timeout(timeout):
                 await self._ground.follow(workspace)
                 found = await self._read(workspace.id, batch)
+                if any(not stored.seq for stored in found.values()):
+                    await self._ground.count(workspace.id)
         except TimeoutError:
             self._fail(batch, StoreUnavailable(f"{len(batch)} issues were not read within {timeout:g} s"))
         except Exception as error:  # noqa: BLE001 -- those who wait for it raise it

@@ -106,6 +106,7 @@ class Settings(BaseModel):
         5_000, "of them from one address but this machine's; more are answered 429", ge=1
     )
     max_user_connections: int = _setting(1_000, "of them of one user; more are closed 1013", ge=1)
+    max_workspace_connections: int = _setting(10_000, "of them of one workspace; more are closed 1013; 0 for any", ge=0)
     max_message_bytes: ByteSize = _setting(17 * MIB, "one WebSocket message; bigger ones close 1009", ge=KIB)
     trusted_proxy: Names = _setting(
         (), "addresses or networks of proxies whose X-Forwarded-For is believed, as 10.0.0.0/24"
@@ -182,6 +183,14 @@ class Settings(BaseModel):
     max_new_clients: int = _setting(4_096, "client ids that one update may bring", ge=1)
     max_depth: int = _setting(64, "levels of nested types", ge=1, le=128)
     max_key_bytes: ByteSize = _setting(1_024, "length of a map key", ge=1)
+
+    max_issue_bytes: ByteSize = _setting(
+        64 * MIB, "stored bytes of one issue; a full one takes deletions only; 0 for any", ge=0
+    )
+    max_issue_structs: int = _setting(1_000_000, "of one issue, likewise: what Yjs keeps of it apart", ge=0)
+    max_issue_tombstones: int = _setting(1_000_000, "ranges of one issue that are deleted, likewise", ge=0)
+    max_issue_comments: int = _setting(10_000, "comments ever made on one issue; 0 for any", ge=0)
+    max_workspace_issues: int = _setting(1_000_000, "issues of one workspace; 0 for any", ge=0)
 
     max_rooms: int = _setting(20_000, "issues open at a time", ge=1)
     max_resident_bytes: ByteSize = _setting(512 * MIB, "updates held by open issues; idle ones make room", ge=MIB)

@@ -45,7 +45,13 @@ class Gatehouse:
             self.audit.note,
         )
         self.visits = Visits(
-            self._doorman.verify, clock, self.audit.note, rates.after_failure, settings.max_user_connections, rates
+            self._doorman.verify,
+            clock,
+            self.audit.note,
+            rates.after_failure,
+            settings.max_user_connections,
+            settings.max_workspace_connections,
+            rates,
         )
         self.guestbook = Guestbook(
             GuestbookServices(self.visits, self._doorman, opened.store, opened.people, opened.visitors, clock),

@@ -28,4 +28,6 @@ class Ground:
     committed: Callable[[int, Sequence[int]], None]  # seqs of a workspace that this node committed
     quarantine: Callable[[EngineFailed], None]
     settled: Callable[[IssueKey], None]  # nothing of the room waits or is in flight any more
+    may_begin: Callable[[int], bool]  # whether the workspace may have one more issue
+    begun: Callable[[int], None]  # it has
     closed: Callable[[IssueKey], None]  # the room is of no use any more: forget it

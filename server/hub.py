@@ -13,6 +13,7 @@ import structlog
 from crdt.index import Index
 from crdt.native import PURGED
 from server import close_codes
+from server.census import Census
 from server.clock import Clock
 from server.cold_opens import ColdGround, ColdOpens, Opening
 from server.committed import Committed
@@ -65,6 +66,7 @@ class Hub:
         self._is_draining = False
         self._loop = asyncio.get_running_loop()
         self._log = structlog.get_logger()
+        self._census = Census(services.store, services.clock, limits.max_workspace_issues, self._spawn)
         self._ground = Ground(
             appender=services.appender,
             engine=services.engine,
@@ -77,6 +79,8 @@ class Hub:
             committed=services.relay.committed,
             quarantine=self._quarantine,
             settled=self._settled,
+            may_begin=self._census.may_begin,
+            begun=self._census.begun,
             closed=self._closed,
         )
         self._cold_opens = ColdOpens(
@@ -87,6 +91,7 @@ class Hub:
                 follow=services.relay.follow,
                 spawn=self._spawn,
                 quarantine=self._quarantine,
+                count=self._census.refresh,
                 opened=self._opened,
                 failed=self._failed,
             )

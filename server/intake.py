@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from crdt.errors import CLIENT_ID, FORBIDDEN, TOO_LARGE, Refused
+from crdt.errors import CLIENT_ID, FORBIDDEN, FULL, TOO_LARGE, Refused
 from crdt.gate import check
 from crdt.index import Index
 from crdt.jobs import Check, Checked
@@ -24,6 +24,11 @@ from storage.conflict_findings import conflicts_of, milliseconds
 from storage.conflicts import NewConflict
 from storage.engine import EngineFailed, EngineUnavailable, IssueKey
 from storage.store import NewDelta
+
+
+class Outgrown(Exception):
+    """The issue seems full, and much of that came since it was opened: merged bytes never shrink, snapshots do, so
+    loaded anew it may be smaller."""
 
 
 class Batch:
@@ -99,6 +104,10 @@ class Intake:
         self._received = 0
         self._received_bytes = 0
         self._paused: dict[Session, None] = {}
+        self._is_unwritten = not index.state_vector
+        self._opened_at = ground.clock.monotonic()
+        self._opened_structs = index.structs
+        self._opened_bytes = index.stored_bytes
         self._arrival = UNKNOWN_ARRIVAL  # of what is being judged
         self._log = structlog.get_logger().bind(workspace=key.workspace_id, issue=str(key.issue_id))
 
@@ -210,11 +219,13 @@ class Intake:
         user = session.identity.user_id
         mandate = session.mandate if session.may_comment else None  # nothing at all may be new: that is seen below
         arrival = Arrival(session.identity.device_id or "", milliseconds(self._ground.clock.now()))
-        job = Check(self.index.encode(), update, user, self._limits.update, mandate, arrival)
+        job = Check(self.index.encode(), update, user, self._limits.update, mandate, arrival, self.index.stored_bytes)
         try:
+            self._expect_place()
             checked = await self._ground.engine.run(job, key=self._key, deadline=self._limits.engine_timeout)
             self._take_checked(batch, submission, checked)
         except Refused as refused:
+            self._unless_outgrown(refused)
             if self._may_be_late(session, refused):
                 self._park(batch, [submission], others_came=False)
             else:
@@ -240,6 +251,7 @@ class Intake:
     def _replace_index(self, session: Session, index: Index) -> None:
         """The engine knows nothing of presence: what it took in may come with a client id that others announced."""
         index.announced = self.index.announced
+        index.stored_bytes = self.index.stored_bytes
         user = session.identity.user_id
         for client in index.owners.keys() - self.index.owners.keys():
             if index.announced.get(client, user) != user:
@@ -249,6 +261,9 @@ class Intake:
     def _accept(self, batch: Batch, session: Session, accepted: list[bytes]) -> None:
         """One delta for what was accepted from a session."""
         if accepted:
+            if self._is_unwritten:
+                self._is_unwritten = False
+                self._ground.begun(self._key.workspace_id)
             if session.conflicts:
                 batch.note(session.conflicts)
             batch.authors.append(session)
@@ -326,6 +341,7 @@ class Intake:
         try:
             verdict = self._judge(session, update)
         except Refused as refused:
+            self._unless_outgrown(refused)
             if self._may_be_late(session, refused):
                 return False
             self._refuse(batch, submission, refused)
@@ -338,11 +354,27 @@ class Intake:
 
     def _judge(self, session: Session, update: bytes) -> Verdict:
         if session.may_comment:
+            self._expect_place()
             user, limits = session.identity.user_id, self._limits.update
             return check(self.index, update, user, limits, session.mandate, self._arrival)
         if says_something_new(self.index, update, self._limits.update):
             raise Refused(FORBIDDEN, "a viewer may not edit")
         return Verdict(b"", False, [])
+
+    def _expect_place(self) -> None:
+        """Raises `Refused` where this would be one issue too many."""
+        if not self.index.state_vector and not self._ground.may_begin(self._key.workspace_id):
+            raise Refused(FULL, "the workspace has as many issues as it may")
+
+    def _unless_outgrown(self, refused: Refused) -> None:
+        """Raises `Outgrown`, at most once in a tenth of what an issue may hold and in a while."""
+        if refused.reason == FULL and self._ground.clock.monotonic() - self._opened_at > self._limits.reopen_seconds:
+            capacity = self._limits.update.capacity
+            structs = self.index.structs - self._opened_structs
+            size = self.index.stored_bytes - self._opened_bytes
+            if 10 * structs > capacity.max_structs or 10 * size > capacity.max_bytes:
+                self._metrics.reopened_rooms.inc()
+                raise Outgrown
 
     def _park(self, batch: Batch, submissions: list[Submission], *, others_came: bool) -> None:
         session = submissions[0][0]

@@ -31,6 +31,8 @@ class RoomLimits:
     # When the appender's queue is full: how often to try again, and for how long.
     overload_pause: float = 0.05
     overload_timeout: float = 10.0
+    # A room that seems full is opened anew, if it grew for so long.
+    reopen_seconds: float = 60.0
     # How much later than it came in an edit may claim to have been written.
     max_clock_lead: float = 60.0
     update: Limits = field(default_factory=Limits)
@@ -45,6 +47,7 @@ class HubLimits:
     max_resident_bytes: int = 512 * 1024 * 1024
     idle_timeout: float = 60.0
     load_timeout: float = 10.0
+    max_workspace_issues: int = 1_000_000
     sweep_interval: float = 3.0
     room: RoomLimits = field(default_factory=RoomLimits)
 

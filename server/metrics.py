@@ -85,6 +85,7 @@ class Metrics:
         self.loads = self._counter("loads", "Rooms loaded, by outcome.", "outcome")
         self.load_seconds = self._histogram("load_seconds", "From the first join to an open room.")
         self.evictions = self._counter("evictions", "Idle rooms dropped.")
+        self.reopened_rooms = self._counter("reopened_rooms", "Rooms loaded anew because they seemed full.")
         self.failed_rooms = self._counter("failed_rooms", "Rooms forgotten because of a failure, by its kind.", "kind")
         self.loop_failures = self._counter("loop_failures", "Failures caught by a top loop, by its name.", "loop")
 

@@ -37,5 +37,9 @@ class Unwritable(RecordError):
     """The document, or its gate, does not take the edit."""
 
 
+class Full(RecordError):
+    """The issue, or the workspace, holds as much as it may."""
+
+
 class Unavailable(RecordError):
     """Try again: whether the edit was written is unknown."""

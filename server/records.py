@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 
 from crdt import edits
 from crdt.edits import AddComment, Begin, Edit
-from crdt.errors import CLIENT_ID, FORBIDDEN, Refused
+from crdt.errors import CLIENT_ID, FORBIDDEN, FULL, Refused
 from crdt.jobs import Job, MakeEdits
 from crdt.records import FieldWrite
 from crdt.shape import Author
@@ -29,6 +29,7 @@ from server.permissions import Identity, may_comment
 from server.record_errors import (
     Exists,
     Forbidden,
+    Full,
     Invalid,
     NoComment,
     NotThere,
@@ -273,7 +274,7 @@ class Records:
         somewhere, all client ids are drawn anew."""
         try:
             yield
-        except (Forbidden, Unwritable, Overtaken):
+        except (Forbidden, Full, Overtaken, Unwritable):
             if is_written_down:
                 self._secret = secrets.token_bytes(16)
             raise
@@ -290,6 +291,8 @@ async def _commit(pen: Pen, update: bytes, conflicts: Sequence[NewConflict], aft
         raise Overtaken("the issue was written to meanwhile")
     if isinstance(outcome, Rejected) and outcome.refused.reason == FORBIDDEN:
         raise Forbidden(outcome.refused.detail)
+    if isinstance(outcome, Rejected) and outcome.refused.reason == FULL:
+        raise Full(outcome.refused.detail)
     if isinstance(outcome, Rejected) and outcome.refused.reason != CLIENT_ID:
         raise Unwritable(outcome.refused.reason)
     raise Unavailable("try again")

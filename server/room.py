@@ -26,11 +26,11 @@ from server.feeder import Feeder
 from server.flight import Flight, union
 from server.gaps import Submission
 from server.ground import Ground
-from server.intake import Batch, Intake
+from server.intake import Batch, Intake, Outgrown
 from server.session import Receipt, Session
 from storage.conflict_findings import arrival_of, conflicts_of
 from storage.engine import IssueKey
-from storage.errors import Overloaded, Overtaken, Purged, StoreError, UnknownWorkspace
+from storage.errors import Overloaded, Overtaken, StoreError
 from storage.store import Delta
 
 
@@ -50,6 +50,7 @@ class Room:
         self._loop = asyncio.get_running_loop()
         self._feeder = Feeder(key, committed, ground)
         index.announced = self._feeder.presence.users
+        index.stored_bytes = committed.size_bytes
         self._intake = Intake(key, index, ground, self._feeder.ask)
         self._claims = Claims(index)
         self._is_sealed = False
@@ -219,6 +220,7 @@ class Room:
     def _turn(self) -> None:
         if self.is_closed:
             return
+        self._intake.index.stored_bytes = self._committed.size_bytes
         try:
             alone = self._intake.take_alone()
             if alone is None:
@@ -228,6 +230,8 @@ class Room:
                 self._ground.spawn(self._check(alone))
             else:
                 self._launch(self._intake.overtaken(alone))
+        except Outgrown:
+            self.close(*close_codes.OPENED_ANEW)
         except Exception:  # noqa: BLE001 -- the top of a turn
             self._crash("room turn")
 
@@ -336,6 +340,8 @@ class Room:
         batch, before = Batch(), self._intake.index
         try:
             await self._intake.check(batch, submission)
+        except Outgrown:
+            self.close(*close_codes.OPENED_ANEW)
         except Exception:  # noqa: BLE001 -- the top of a turn
             self._crash("room check")
         self._checked(batch, None if submission[0].after is None else before)
@@ -382,12 +388,7 @@ class Room:
         self._flight = None
         self._ground.metrics.failed_rooms.labels("store").inc()
         self._log.warning("room forgotten", reason=str(error), sessions=len(self._feeder.sessions))
-        if isinstance(error, UnknownWorkspace):
-            self.close(close_codes.NOT_FOUND, "unknown workspace")
-        elif isinstance(error, Purged):
-            self.close(close_codes.GONE, PURGED)
-        else:
-            self.close(close_codes.TRY_LATER, "not stored, try again")
+        self.close(*close_codes.for_lost_commit(error))
         self._ground.settled(self.key)
 
     def _crash(self, where: str) -> None:

@@ -5,7 +5,7 @@ A visit is asked about again when its user's standing changes: then it goes on w
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -118,7 +118,7 @@ class News:
 class Visits:
     """The visits of a node, and news of them for whoever writes them down. `note` hears of each that begins;
     `after_failure` takes as long as who came with a bad token waits for the answer. `max_sockets`: of one user ·
-    `conduct`: whose next socket has to wait."""
+    `max_workspace_sockets`: of all users of a workspace, 0 for any · `conduct`: whose next socket has to wait."""
 
     def __init__(
         self,
@@ -127,10 +127,13 @@ class Visits:
         note: Noting = unheard,
         after_failure: AfterFailure = _at_once,
         max_sockets: int = 1_000,
+        max_workspace_sockets: int = 0,
         conduct: Conduct | None = None,
     ) -> None:
         self.conduct = conduct
         self._verify = verify
+        self._max_workspace_sockets = max_workspace_sockets
+        self._sockets: defaultdict[str, Counter[str]] = defaultdict(Counter)  # by workspace: visits by address
         self._max_sockets = max_sockets
         self._after_failure = after_failure
         self._note = note
@@ -165,6 +168,7 @@ class Visits:
             role = {"role": identity.role}
             self._note(Note.of(identity.workspace, "connect", guest.dialect, identity, credentials, detail=role))
         self._of_user.setdefault(identity.user_id, {})[visit] = None
+        self._sockets[identity.workspace][credentials.address] += 1
         self._begun[visit.id] = visit
         self._over.pop(visit.id, None)
         self.saw(credentials, identity, has_synced=True)
@@ -172,6 +176,9 @@ class Visits:
 
     def _check_count(self, identity: Identity, credentials: Credentials) -> None:
         """A socket may carry many visits, each with the socket's address. Raises `IdentityUnavailable`."""
+        here: Collection[str] = self._sockets.get(identity.workspace, ())
+        if 0 < self._max_workspace_sockets <= len(here) and credentials.address not in here:
+            raise IdentityUnavailable(f"{identity.workspace} has {len(here)} sockets open, as many as it may")
         visits = self._of_user.get(identity.user_id, ())
         if len(visits) >= self._max_sockets:
             sockets = {visit.credentials.address for visit in visits if visit.identity.workspace == identity.workspace}
@@ -185,9 +192,18 @@ class Visits:
             del visits[visit]
             if not visits:
                 del self._of_user[visit.identity.user_id]
+            self._forget_socket(visit.identity.workspace, visit.credentials.address)
             self._begun.pop(visit.id, None)
             self._over[visit.id] = visit
             self.saw(visit.credentials, visit.identity, has_synced=True)
+
+    def _forget_socket(self, workspace: str, address: str) -> None:
+        sockets = self._sockets[workspace]
+        sockets[address] -= 1
+        if not sockets[address]:
+            del sockets[address]
+            if not sockets:
+                del self._sockets[workspace]
 
     def changed(self, visit: Visit) -> None:
         """Its user may something else."""

@@ -125,6 +125,11 @@ class MemoryStore:
         known = ({delta.issue_id for delta in rows.log} | rows.documents.keys()) - rows.purged if rows else set()
         return sorted(issue_id for issue_id in known if after is None or issue_id > after)[:limit]
 
+    async def issue_count(self, workspace_id: int) -> int:
+        await self.fault("before", "issue_count")
+        rows = self._workspaces.get(workspace_id)
+        return len(({delta.issue_id for delta in rows.log} | rows.documents.keys()) - rows.purged) if rows else 0
+
     async def changed_extents(self, workspace_id: int, since: int, after: UUID | None, limit: int) -> list[IssueExtent]:
         await self.fault("before", "changed_extents")
         rows = self._workspaces.get(workspace_id)

@@ -151,6 +151,11 @@ class PostgresStore:
             rows = await connection.fetch(documents.ISSUE_IDS, workspace_id, after, limit)
         return [row["issue_id"] for row in rows]
 
+    async def issue_count(self, workspace_id: int) -> int:
+        async with self._database.session("count issues", workspace_id) as connection:
+            count: int = await connection.fetchval(documents.ISSUE_COUNT, workspace_id, workspaces.PROJECTION)
+        return count
+
     async def changed_extents(self, workspace_id: int, since: int, after: UUID | None, limit: int) -> list[IssueExtent]:
         async with self._database.session("list changed issues and their sizes", workspace_id) as connection:
             rows = await connection.fetch(

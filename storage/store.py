@@ -213,6 +213,9 @@ class Store(Protocol):
     async def issue_ids(self, workspace_id: int, after: UUID | None, limit: int) -> list[UUID]:
         """Every issue that has a delta, a snapshot or a status, by id, those after `after`; none that is purged."""
 
+    async def issue_count(self, workspace_id: int) -> int:
+        """How many issues `issue_ids` would list. Costs what there is."""
+
     async def changed_extents(self, workspace_id: int, since: int, after: UUID | None, limit: int) -> list[IssueExtent]:
         """Every issue with a seq > since, by id, those after `after`; those that are purged too. Costs what has
         changed, not what there is."""

@@ -42,6 +42,15 @@ WITH RECURSIVE written AS (
 )
 SELECT issue_id FROM known ORDER BY issue_id LIMIT $3"""
 
+# Those that are counted, and those that only the log knows of yet.
+ISSUE_COUNT: Final = """
+SELECT (SELECT count(*) FROM documents WHERE workspace_id = $1) + (
+    SELECT count(DISTINCT issue_id) FROM deltas AS d
+    WHERE workspace_id = $1 AND octet_length(update) > 0
+      AND seq > coalesce((SELECT seq FROM cursors WHERE workspace_id = $1 AND reader = $2), 0)
+      AND NOT EXISTS (SELECT FROM documents WHERE workspace_id = $1 AND issue_id = d.issue_id)
+)"""
+
 # Issues changed after $4: those that are counted, by their last seq, and what the projection has yet to count, which
 # the log still holds, because nothing above a cursor is trimmed. The sizes come from the rows' heads: updates and
 # states are stored out of line once they are big, and not fetched.

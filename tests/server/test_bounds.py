@@ -24,7 +24,12 @@ GATE_LIMITS = ("max_update_bytes", "max_structs", "max_new_clients", "max_depth"
 
 
 def of_gate(limits: Limits) -> list[int]:
-    return [getattr(limits, name) for name in GATE_LIMITS]  # `Limits` is compiled and compares by identity
+    capacity = limits.capacity  # compiled, like `Limits`, so it compares by identity
+    of_issue = [capacity.max_bytes, capacity.max_structs, capacity.max_tombstones, capacity.max_comments]
+    return [
+        *(getattr(limits, name) for name in GATE_LIMITS),
+        *of_issue,
+    ]
 
 
 def test_the_gate() -> None:

@@ -105,7 +105,7 @@ class Client:
 class World:
     """A node's insides with both doors. A token is `user[:role[:workspace]]`; `expiries` says which of them end."""
 
-    def __init__(self, limits: HocuspocusLimits, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, limits: HocuspocusLimits, tasks: asyncio.TaskGroup, hub: HubLimits) -> None:
         self.hold: dict[str, asyncio.Event] = {}
         self.is_held = asyncio.Event()
         self.broken: set[str] = set()
@@ -117,7 +117,7 @@ class World:
         relay = self.relay = LogRelay(self.store, RelayLimits(), self.metrics)
         clock = SystemClock()
         services = HubServices(self.store, self.appender, NoEngine(), relay, clock, self.metrics)
-        self.hub = Hub(services, HubLimits())
+        self.hub = Hub(services, hub)
         self.visits = Visits(self.verify, clock)
         doors = YjsServices(self.hub, self.store, self.visits, clock, self.metrics)
         self.door = HocuspocusDoor(doors, limits, tasks)
@@ -154,9 +154,10 @@ class World:
 
 
 @asynccontextmanager
-async def world(**limits: Any) -> AsyncIterator[World]:
+async def world(hub: Any = None, **limits: Any) -> AsyncIterator[World]:
     async with asyncio.TaskGroup() as tasks:
-        made = World(replace(HocuspocusLimits(first_retry_seconds=0.002, longest_retry_seconds=0.01), **limits), tasks)
+        quick = HocuspocusLimits(first_retry_seconds=0.002, longest_retry_seconds=0.01)
+        made = World(replace(quick, **limits), tasks, hub or HubLimits())
         await made.store.create_workspace("main", "Main")
         committing = tasks.create_task(made.appender.run())
         yield made

@@ -194,3 +194,30 @@ async def test_the_next_socket_of_who_was_closed_for_what_they_sent_waits(gate: 
     assert not again.done()
     conduct.made_up.set()
     assert (await again).identity.user_id == "eve"
+
+
+async def test_a_workspace_has_so_many_sockets_whoever_is_on_them() -> None:
+    async def verify(credentials: Credentials, workspace: str | None) -> Identity:
+        return Identity(credentials.token, workspace or "main", Role.MEMBER)
+
+    visits = Visits(verify, VirtualClock(), max_workspace_sockets=2)
+    guest = Guest("hocuspocus", lambda identity: None, lambda reason: None)
+
+    async def enter(user: str, port: int, workspace: str = "main") -> Visit:
+        return await visits.enter(Credentials(user, address=f"192.0.2.7:{port}"), workspace, guest)
+
+    first, second, _ = [await enter(user, port) for user, port in (("ana", 1), ("ben", 2), ("ben", 2))]
+    with pytest.raises(IdentityUnavailable):
+        await enter("cid", 3)
+    await enter("ana", 1)
+    await enter("cid", 3, "other")
+    renewed = await visits.enter(second.credentials, "main", guest, before=second)
+    with pytest.raises(IdentityUnavailable):
+        await enter("cid", 3)
+    renewed.leave()
+    with pytest.raises(IdentityUnavailable):
+        await enter("cid", 3)  # ben's other visit is on that socket still
+    for visit in [visit for visit in visits.all() if visit.credentials.address.endswith(":2")]:
+        visit.leave()
+    await enter("cid", 3)
+    assert first in visits.all()

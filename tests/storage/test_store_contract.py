@@ -204,6 +204,8 @@ class TestLog:
         assert await twin.issue_ids(workspace, None, 2) == sorted(ids)[:2]
         assert await twin.issue_ids(workspace, UUID(int=3), 10) == [UUID(int=4), UUID(int=5)]
         assert await twin.issue_ids(UNKNOWN_WORKSPACE, None, 10) == []
+        assert await twin.issue_count(workspace) == len(ids)
+        assert await twin.issue_count(UNKNOWN_WORKSPACE) == 0
 
     async def test_extents_say_how_far_issues_go_and_how_big_they_are(self, twin: Store, workspace: int) -> None:
         await trimmed_at_two(twin, workspace)

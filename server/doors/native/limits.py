@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class NativeLimits:
     """`full_bytes`: unsent, above which the feed waits; the connection's high water, so that `drained` is certain ·
     `linger_seconds`: how long a client that pushed to an issue stays in its room, for the next push · `waiting`: what
-    comes between hello and welcome."""
+    comes between hello and welcome · `issue`, `workspace`: what the gate holds to, 0 for any."""
 
     hello_seconds: float = 5.0
     frame_bytes: int = 17 * 1024 * 1024
@@ -29,6 +29,11 @@ class NativeLimits:
     waiting_bytes: int = 20 * 1024 * 1024
     message_rate: int = 5_000
     byte_rate: int = 16 * 1024 * 1024
+    issue_bytes: int = 64 * 1024 * 1024
+    issue_structs: int = 1_000_000
+    issue_tombstones: int = 1_000_000
+    issue_comments: int = 10_000
+    workspace_issues: int = 1_000_000
 
     def announced(self) -> Mapping[str, int]:
         """As `Welcome.limits` has them."""
@@ -44,4 +49,9 @@ class NativeLimits:
             "ping_seconds": round(self.ping_seconds),
             "message_rate": self.message_rate,
             "byte_rate": self.byte_rate,
+            "issue_bytes": self.issue_bytes,
+            "issue_structs": self.issue_structs,
+            "issue_tombstones": self.issue_tombstones,
+            "issue_comments": self.issue_comments,
+            "workspace_issues": self.workspace_issues,
         }

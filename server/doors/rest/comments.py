@@ -25,6 +25,7 @@ from server.doors.rest.operations import Answer, Call, Nothing, Operation, Query
 from server.doors.rest.paths import OfIssue
 from server.doors.rest.problems import (
     EXISTS,
+    FULL,
     NOT_PROJECTED,
     PRECONDITION,
     UNKNOWN_COMMENT,
@@ -133,7 +134,7 @@ ADD: Final = Operation(
         HTTPStatus.CREATED: Answer("It is committed.", CommentWritten, headers=(LOCATION, WRITTEN_TAG)),
         HTTPStatus.OK: Answer("You had written it already.", CommentWritten, headers=(LOCATION, WRITTEN_TAG)),
     },
-    problems=(EXISTS, PRECONDITION, UNWRITABLE),
+    problems=(EXISTS, PRECONDITION, UNWRITABLE, FULL),
     headers=(DEVICE, IF_MATCH),
 )
 EDIT: Final = Operation(
@@ -148,7 +149,7 @@ EDIT: Final = Operation(
     body=CommentPatch,
     needs=may_comment,
     answers={HTTPStatus.OK: _WRITTEN},
-    problems=(PRECONDITION, UNWRITABLE),
+    problems=(PRECONDITION, UNWRITABLE, FULL),
     headers=(DEVICE, IF_MATCH),
 )
 DELETE: Final = Operation(
@@ -162,7 +163,7 @@ DELETE: Final = Operation(
     body=Nothing,
     needs=may_comment,
     answers={HTTPStatus.OK: _WRITTEN},
-    problems=(PRECONDITION, UNWRITABLE),
+    problems=(PRECONDITION, UNWRITABLE, FULL),
     headers=(DEVICE, IF_MATCH),
 )
 

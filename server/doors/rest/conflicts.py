@@ -21,7 +21,16 @@ from server.doors.rest.headers import DEVICE
 from server.doors.rest.issues_write import problem_of
 from server.doors.rest.operations import Answer, Call, Nothing, Operation, Query, Reply, Served
 from server.doors.rest.paths import InWorkspace
-from server.doors.rest.problems import INVALID, PURGED, RESOLVED, UNKNOWN_CONFLICT, UNWRITABLE, FieldError, Problem
+from server.doors.rest.problems import (
+    FULL,
+    INVALID,
+    PURGED,
+    RESOLVED,
+    UNKNOWN_CONFLICT,
+    UNWRITABLE,
+    FieldError,
+    Problem,
+)
 from server.permissions import may_administer, may_edit, may_read
 from server.record_errors import NotThere, RecordError
 from storage.conflicts import Ledger, Strategy
@@ -67,7 +76,7 @@ RESOLVE: Final = Operation(
     body=Resolve,
     needs=may_edit,
     answers={HTTPStatus.OK: Answer("It is committed.", Conflict)},
-    problems=(RESOLVED, PURGED, UNWRITABLE),
+    problems=(RESOLVED, PURGED, UNWRITABLE, FULL),
     headers=(DEVICE,),
 )
 READ_POLICY: Final = Operation(

@@ -27,6 +27,7 @@ from server.doors.rest.operations import Answer, Call, Nothing, Operation, Query
 from server.doors.rest.past import Moment, Past, answered, before, following
 from server.doors.rest.paths import OfIssue
 from server.doors.rest.problems import (
+    FULL,
     INVALID,
     PRECONDITION,
     TRIMMED,
@@ -156,7 +157,7 @@ REVERT: Final = Operation(
     needs=may_edit,
     audited=(),
     answers={HTTPStatus.OK: Answer("It is committed.", RevertResult)},
-    problems=(PRECONDITION, TRIMMED, UNREADABLE, UNWRITABLE),
+    problems=(PRECONDITION, TRIMMED, UNREADABLE, UNWRITABLE, FULL),
     headers=(DEVICE, IF_MATCH),
 )
 

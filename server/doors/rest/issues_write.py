@@ -21,6 +21,7 @@ from server.doors.rest.paths import InWorkspace, OfIssue
 from server.doors.rest.problems import (
     EXISTS,
     FORBIDDEN,
+    FULL,
     INVALID,
     PRECONDITION,
     PURGED,
@@ -37,6 +38,7 @@ from server.permissions import may_edit
 from server.record_errors import (
     Exists,
     Forbidden,
+    Full,
     Gone,
     Invalid,
     NoComment,
@@ -55,6 +57,7 @@ _PROBLEMS: Final[Mapping[type[RecordError], ProblemType]] = {
     Gone: PURGED,
     Exists: EXISTS,
     Forbidden: FORBIDDEN,
+    Full: FULL,
     Invalid: INVALID,
     Overtaken: PRECONDITION,
     Unwritable: UNWRITABLE,
@@ -76,7 +79,7 @@ CREATE: Final = Operation(
         HTTPStatus.CREATED: Answer("It is committed.", Written, headers=(LOCATION,)),
         HTTPStatus.OK: Answer("It was there, and began with the same content.", Written, headers=(LOCATION,)),
     },
-    problems=(EXISTS, PURGED, UNWRITABLE),
+    problems=(EXISTS, PURGED, UNWRITABLE, FULL),
     headers=(DEVICE,),
 )
 PATCH: Final = Operation(
@@ -91,7 +94,7 @@ PATCH: Final = Operation(
     body=IssuePatch,
     needs=may_edit,
     answers={HTTPStatus.OK: WRITTEN},
-    problems=(PRECONDITION, UNWRITABLE),
+    problems=(PRECONDITION, UNWRITABLE, FULL),
     headers=(DEVICE, IF_MATCH),
 )
 DELETE: Final = Operation(
@@ -106,7 +109,7 @@ DELETE: Final = Operation(
     needs=may_edit,
     audited=(),
     answers={HTTPStatus.OK: WRITTEN},
-    problems=(PRECONDITION, UNWRITABLE),
+    problems=(PRECONDITION, UNWRITABLE, FULL),
     headers=(DEVICE, IF_MATCH),
 )
 RESTORE_ISSUE: Final = Operation(
@@ -121,7 +124,7 @@ RESTORE_ISSUE: Final = Operation(
     needs=may_edit,
     audited=(),
     answers={HTTPStatus.OK: WRITTEN},
-    problems=(PRECONDITION, UNWRITABLE),
+    problems=(PRECONDITION, UNWRITABLE, FULL),
     headers=(DEVICE, IF_MATCH),
 )
 

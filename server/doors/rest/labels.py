@@ -16,7 +16,7 @@ from server.doors.rest.issues_write import WRITTEN, tags_of, write
 from server.doors.rest.models import MAX_PAGE, RowsQuery, Short, Written
 from server.doors.rest.operations import Answer, Call, Nothing, Operation, Query, Reply, Served
 from server.doors.rest.paths import InWorkspace, OfIssue
-from server.doors.rest.problems import INVALID, NOT_PROJECTED, PRECONDITION, UNWRITABLE
+from server.doors.rest.problems import FULL, INVALID, NOT_PROJECTED, PRECONDITION, UNWRITABLE
 from server.permissions import may_edit, may_read
 from server.records import Records
 from storage.issue_reader import IssueReader
@@ -80,7 +80,7 @@ PUT: Final = Operation(
     body=Nothing,
     needs=may_edit,
     answers={HTTPStatus.OK: WRITTEN},
-    problems=(PRECONDITION, UNWRITABLE),
+    problems=(PRECONDITION, UNWRITABLE, FULL),
     headers=(DEVICE, IF_MATCH),
 )
 REMOVE: Final = Operation(
@@ -95,7 +95,7 @@ REMOVE: Final = Operation(
     body=Nothing,
     needs=may_edit,
     answers={HTTPStatus.OK: WRITTEN},
-    problems=(PRECONDITION, UNWRITABLE),
+    problems=(PRECONDITION, UNWRITABLE, FULL),
     headers=(DEVICE, IF_MATCH),
 )
 

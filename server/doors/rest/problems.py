@@ -228,6 +228,14 @@ PRECONDITION: Final = ProblemType(
     "The issue is at none of the versions that `If-Match` names. Nothing was written.",
     "Read the issue again, and decide on what it is now.",
 )
+FULL: Final = ProblemType(
+    "full",
+    HTTPStatus.CONFLICT,
+    "Full",
+    "The issue holds as many bytes, structs, tombstones or comments as it may, or the workspace as many issues; "
+    "`detail` says which, and how many that is.",
+    "Delete something, or write into a new issue. Deletions and changes of fields are still taken.",
+)
 TOO_LARGE: Final = ProblemType(
     "too-large",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,

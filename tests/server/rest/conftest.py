@@ -24,6 +24,7 @@ from server.doors.rest.api import ApiServices, operations_of
 from server.doors.rest.frame import Frame
 from server.doors.rest.past import Past
 from server.doors.rest.routes import routes_of
+from server.limits import HubLimits
 from server.metrics import Metrics
 from server.outbox import Outbox
 from server.outbox_batch import OutboxLimits, OutboxServices
@@ -132,12 +133,18 @@ def outbox_limits() -> OutboxLimits:
 
 
 @pytest.fixture
-async def api(store: PostgresStore, dsn: str, outbox_limits: OutboxLimits) -> AsyncIterator[Api]:
+def hub_limits() -> HubLimits:
+    """For a file of tests to put others in their place."""
+    return HubLimits()
+
+
+@pytest.fixture
+async def api(store: PostgresStore, dsn: str, outbox_limits: OutboxLimits, hub_limits: HubLimits) -> AsyncIterator[Api]:
     await store.create_workspace("main", "Main")
     await store.create_workspace("other", "Other")
     database = await open_database(dsn, DatabaseLimits(connections_max=2))
     connection = await asyncpg.connect(dsn)
-    async with house(store=store) as home:
+    async with house(hub_limits, store=store) as home:
         records = Records(RecordServices(home.hub, home.engine, VirtualClock()))
         log = LogReader(database)
         timeline = Timeline(log, home.engine)
