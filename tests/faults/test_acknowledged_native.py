@@ -22,8 +22,9 @@ from crdt.gate import fold
 from crdt.index import Index
 from crdt.native import Ack, Nack, Push, PushEntry, ServerFrame
 from crdt.update import decode_state_vector
-from tests.peers.forked_server import ForkedServer, forking
+from tests.peers.forked_server import forking
 from tests.peers.native_peer import NativePeer
+from tests.peers.server_process import ServerProcess
 
 ISSUES = [UUID(int=number) for number in range(1, 5)]
 PEERS = 3
@@ -104,7 +105,7 @@ def _nothing(acks: int) -> None:
 class Round:
     """All writers at work, until one of them hears the last ack that the server lives to send."""
 
-    def __init__(self, server: ForkedServer, writers: list[Writer], acks: int) -> None:
+    def __init__(self, server: ServerProcess, writers: list[Writer], acks: int) -> None:
         self._server = server
         self._writers = writers
         self._acks_left = acks
@@ -152,7 +153,7 @@ def expect_nothing_shown_but_the_committed(writers: list[Writer], log: Committed
                     assert log.seq_of(issue, client, clock) is not None, f"{writer.user} was shown what is not there"
 
 
-async def expect_all_equal(server: ForkedServer, writers: list[Writer], log: CommittedLog) -> None:
+async def expect_all_equal(server: ServerProcess, writers: list[Writer], log: CommittedLog) -> None:
     """Everybody comes back, gets an answer to everything, and has every word once."""
     for writer in writers:
         writer.on_ack = _nothing

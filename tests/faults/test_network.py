@@ -11,7 +11,8 @@ import pytest_asyncio
 from tests.faults.evidence import assert_nothing_lost
 from tests.faults.proxy import Detour, detour
 from tests.faults.typing_crew import Crew, crew
-from tests.peers.server_process import ServerProcess, serving
+from tests.peers.forked_server import forking
+from tests.peers.server_process import ServerProcess
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -27,7 +28,7 @@ class Site:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server() -> AsyncIterator[ServerProcess]:
-    async with serving() as process:
+    async with forking() as process:
         yield process
 
 

@@ -21,7 +21,8 @@ from tests.faults.evidence import assert_nothing_lost, assert_shown_is_committed
 from tests.faults.proxy import Detour, detour
 from tests.faults.typing_crew import Crew, crew
 from tests.js.browser import Tab
-from tests.peers.server_process import ServerProcess, eventually, serving
+from tests.peers.forked_server import forking
+from tests.peers.server_process import ServerProcess, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -59,7 +60,7 @@ class House:
 async def house() -> AsyncIterator[House]:
     async with own_postgres() as postgres, detour(socket_of(postgres)) as way:
         url = f"postgresql://syncline@127.0.0.1:{way.port}/syncline"
-        async with serving(*IMPATIENT, database_url=url) as server:
+        async with forking(*IMPATIENT, database_url=url) as server:
             yield House(server, postgres, way)
 
 

@@ -1,28 +1,37 @@
-"""A server for tests that kill it hundreds of times: each start is a fork of a process that has loaded everything.
+"""A server for tests that do not ask how a start goes: each is a fork of a process that has loaded everything.
 
-What is forked is `syncline serve` as it is. Only the time that Python takes to import it is saved, which is most of a
-start.
+What is forked is `syncline …` as it is. Only the time that Python takes to import it is saved, which is most of a
+start. That process, the forge, is made once a test session (or xdist worker), when first wanted. For each order it
+forks a keeper, which forks the program, waits for it and says how it ended.
 
-    python -m tests.peers.forked_server LOG serve …      forks one for each line on stdin, and says how it goes
+    python -m tests.peers.forked_server DESCRIPTOR      takes orders from that socket until nobody holds its other end
 """
 
 from __future__ import annotations
 
 import asyncio
+import atexit
+import json
 import os
 import signal
+import socket
+import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, suppress
+from functools import cache
 from pathlib import Path
+from typing import Final, NoReturn
 
-from tests.conftest import MEMORY, is_roomy
-from tests.peers.server_process import CHECKOUT, ServerProcess, plain_environment
+from tests.peers.server_process import CHECKOUT, ServerProcess, at_rest, plain_environment, serving
+
+_ORDER_BYTES_MAX: Final = 65_536
+_ANSWER_BYTES_MAX: Final = 32  # a pid, then a return code
 
 
 class Fork:
-    """One server. See `tests.peers.server_process.Process`; ended by nobody but itself and `send_signal`."""
+    """A program. See `tests.peers.server_process.Process`; ended by nobody but itself and `send_signal`."""
 
     def __init__(self, pid: int, ended: asyncio.Future[int]) -> None:
         self.pid = pid
@@ -34,7 +43,7 @@ class Fork:
         return self._ended.result() if self._ended.done() else None
 
     def send_signal(self, number: int, /) -> None:
-        """To the server itself."""
+        """To the program itself."""
         with suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
@@ -48,78 +57,120 @@ class Fork:
 
 
 class ForkedServer(ServerProcess):
-    """A `ServerProcess` whose starts take a third of the time."""
-
-    _forge: asyncio.subprocess.Process | None = None
+    """A `ServerProcess` whose starts, and whose commands, take a third of the time."""
 
     async def launch(self) -> None:
         """See `ServerProcess.launch`."""
-        forge = self._forge = self._forge or await self._open()
-        assert forge.stdin is not None
-        assert forge.stdout is not None
-        forge.stdin.write(b"\n")
-        pid = int(await forge.stdout.readline())
-        self._process = Fork(pid, asyncio.ensure_future(_number(forge.stdout)))
+        self._process = await fork(self._log, self._arguments())
 
-    async def end(self) -> None:
-        """See `ServerProcess.end`."""
-        await super().end()
-        if self._forge is not None:
-            assert self._forge.stdin is not None
-            self._forge.stdin.close()
-            await self._forge.wait()
+    async def command(self, *arguments: str, deadline: float = 60) -> tuple[int, str]:
+        """See `ServerProcess.command`."""
+        with tempfile.NamedTemporaryFile() as words:
+            program = await fork(Path(words.name), [*arguments, *self._on_data()])
+            async with asyncio.timeout(deadline):
+                code = await program.wait()
+            return code, words.read().decode()
 
-    async def _open(self) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.peers.forked_server", str(self._log)),
-            *self._arguments(),
+
+def forked(*flags: str, database_url: str | None = None) -> AbstractAsyncContextManager[ServerProcess]:
+    """See `tests.peers.server_process.at_rest`."""
+    return at_rest(*flags, database_url=database_url, kind=ForkedServer)
+
+
+def forking(*flags: str, database_url: str | None = None) -> AbstractAsyncContextManager[ServerProcess]:
+    """See `tests.peers.server_process.serving`."""
+    return serving(*flags, database_url=database_url, kind=ForkedServer)
+
+
+async def fork(log: Path, arguments: Sequence[str]) -> Fork:
+    """Start `syncline {arguments}`; what it says is appended to `log`."""
+    ours, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    with theirs:
+        socket.send_fds(_forge(), [json.dumps([str(log), *arguments]).encode()], [theirs.fileno()])
+    pid = await _number(ours)
+    return Fork(pid, asyncio.ensure_future(_last_number(ours)))
+
+
+async def _number(answers: socket.socket) -> int:
+    return int(await asyncio.get_running_loop().sock_recv(answers, _ANSWER_BYTES_MAX))
+
+
+async def _last_number(answers: socket.socket) -> int:
+    with answers:
+        return await _number(answers)
+
+
+@cache
+def _forge() -> socket.socket:
+    """Where its orders go."""
+    ours, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
+    with theirs:
+        command = [sys.executable, "-m", __name__, str(theirs.fileno())]
+        process = subprocess.Popen(
+            command,
             cwd=CHECKOUT,
             env=plain_environment(),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
         )
 
+    @atexit.register
+    def end() -> None:
+        ours.shutdown(socket.SHUT_RDWR)
+        process.wait()
 
-async def _number(stream: asyncio.StreamReader) -> int:
-    return int(await stream.readline())
-
-
-@asynccontextmanager
-async def forking(*flags: str) -> AsyncIterator[ForkedServer]:
-    """See `tests.peers.server_process.serving`. In memory if there is room: nobody kills the machine here."""
-    place = MEMORY if is_roomy(MEMORY) else None
-    with tempfile.TemporaryDirectory(prefix="syncline-", dir=place, ignore_cleanup_errors=True) as folder:
-        server = ForkedServer(Path(folder, "data"), Path(folder, "log"), flags=flags)
-        try:
-            await server.start()
-            yield server
-        finally:
-            await server.end()
+    return ours
 
 
-def forge(log: str, arguments: Sequence[str]) -> None:
-    """Fork a server for each line; its pid is a line of the answer, its return code another once it has ended."""
+def main(descriptor: int) -> None:
+    """Take orders."""
+    import server.program  # noqa: F401 -- for all to come
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests, which end us
+    orders = socket.socket(fileno=descriptor)
+    while True:
+        order, descriptors, *_ = socket.recv_fds(orders, _ORDER_BYTES_MAX, 1)
+        if not order:
+            return
+        log, *arguments = json.loads(order)
+        with socket.socket(fileno=descriptors[0]) as answers:
+            if not os.fork():
+                orders.close()
+                _keep(answers, log, arguments)
+        _reap()
+
+
+def _keep(answers: socket.socket, log: str, arguments: list[str]) -> NoReturn:
+    pid = os.fork()
+    if not pid:
+        answers.close()
+        _become(log, arguments)
+    answers.send(str(pid).encode())
+    answers.send(str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])).encode())
+    os._exit(0)
+
+
+def _become(log: str, arguments: list[str]) -> NoReturn:
     import server.program
 
-    while sys.stdin.buffer.readline():
-        pid = os.fork()
-        if not pid:
-            _become(log)
-            sys.argv[1:] = arguments
-            server.program.main(arguments)
-            os._exit(0)  # `main` leaves by SystemExit otherwise
-        print(pid, flush=True)
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
-
-
-def _become(log: str) -> None:
-    """The child's own streams: the forge's belong to the forge."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with open(log, "ab") as words, open(os.devnull, "rb") as silence:
         os.dup2(silence.fileno(), 0)
         os.dup2(words.fileno(), 1)
         os.dup2(words.fileno(), 2)
+    sys.argv[1:] = arguments
+    server.program.main(arguments)
+    sys.exit(0)
+
+
+def _reap() -> None:
+    """The keepers that are done."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG) != (0, 0):
+            pass
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests, which end us
-    forge(sys.argv[1], sys.argv[2:])
+    main(int(sys.argv[1]))

@@ -219,7 +219,9 @@ def plain_environment() -> dict[str, str]:
 
 
 @asynccontextmanager
-async def at_rest(*flags: str, database_url: str | None = None) -> AsyncIterator[ServerProcess]:
+async def at_rest(
+    *flags: str, database_url: str | None = None, kind: type[ServerProcess] = ServerProcess
+) -> AsyncIterator[ServerProcess]:
     """A server not started yet, on a fresh data directory; nothing is left running or lying behind.
 
     Not below pytest's tmp_path: its modes are set back by the next session, and Postgres is another account. In memory
@@ -227,7 +229,7 @@ async def at_rest(*flags: str, database_url: str | None = None) -> AsyncIterator
     """
     place = MEMORY if is_roomy(MEMORY) else None
     with tempfile.TemporaryDirectory(prefix="syncline-", dir=place, ignore_cleanup_errors=True) as folder:
-        server = ServerProcess(Path(folder, "data"), Path(folder, "log"), flags=flags, database_url=database_url)
+        server = kind(Path(folder, "data"), Path(folder, "log"), flags=flags, database_url=database_url)
         try:
             yield server
         finally:
@@ -235,8 +237,10 @@ async def at_rest(*flags: str, database_url: str | None = None) -> AsyncIterator
 
 
 @asynccontextmanager
-async def serving(*flags: str, database_url: str | None = None) -> AsyncIterator[ServerProcess]:
+async def serving(
+    *flags: str, database_url: str | None = None, kind: type[ServerProcess] = ServerProcess
+) -> AsyncIterator[ServerProcess]:
     """`at_rest`, started."""
-    async with at_rest(*flags, database_url=database_url) as server:
+    async with at_rest(*flags, database_url=database_url, kind=kind) as server:
         await server.start()
         yield server

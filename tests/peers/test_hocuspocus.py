@@ -17,7 +17,8 @@ from server.permissions import Role
 from tests.faults.evidence import read_log
 from tests.js.browser import browser
 from tests.js.hocuspocus import VERSIONS, Providers, Replica, Socket, providers
-from tests.peers.server_process import ServerProcess, eventually, serving
+from tests.peers.forked_server import forking
+from tests.peers.server_process import ServerProcess, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 every_version = pytest.mark.parametrize("version", VERSIONS)
@@ -55,7 +56,7 @@ class House:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server() -> AsyncIterator[ServerProcess]:
-    async with serving() as started:
+    async with forking() as started:
         yield started
 
 

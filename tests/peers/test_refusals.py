@@ -16,7 +16,8 @@ from syncline import Client, IssueNotFound, NotAccepted
 from syncline.backoff import Backoff
 from tests.js.browser import Browser, Tab, browser, synced
 from tests.js.hocuspocus import VERSIONS, Providers, Replica, providers
-from tests.peers.server_process import ServerProcess, eventually, serving
+from tests.peers.forked_server import forking
+from tests.peers.server_process import ServerProcess, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -73,7 +74,7 @@ class Ground:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def ground() -> AsyncIterator[Ground]:
-    async with serving() as server, browser() as tabs, providers() as node:
+    async with forking() as server, browser() as tabs, providers() as node:
         yield Ground(server, tabs, node)
 
 

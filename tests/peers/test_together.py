@@ -16,7 +16,8 @@ from syncline.backoff import Backoff
 from tests.js import hocuspocus
 from tests.js.browser import Tab, browser
 from tests.js.hocuspocus import VERSIONS, providers
-from tests.peers.server_process import ServerProcess, eventually, serving
+from tests.peers.forked_server import forking
+from tests.peers.server_process import ServerProcess, eventually
 
 ROUNDS = 5
 
@@ -114,7 +115,7 @@ def expected(*marks: str) -> list[str]:
 async def together(version: int) -> AsyncIterator[Three]:
     """A server, and all three in one new issue."""
     async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(serving())
+        server = await stack.enter_async_context(forking())
         url, backoff = f"http://127.0.0.1:{server.port}", Backoff(first_seconds=0.05, max_seconds=0.5)
         client = await stack.enter_async_context(Client(url, token=server.token("ana"), backoff=backoff))
         issue = uuid4()

@@ -15,8 +15,9 @@ from pycrdt import Doc, Text
 from server.permissions import Role
 from tests.faults.proxy import detour
 from tests.js.browser import Address, Browser, browser, synced
+from tests.peers.forked_server import forking
 from tests.peers.pycrdt_peer import provided
-from tests.peers.server_process import ServerProcess, eventually, serving
+from tests.peers.server_process import ServerProcess, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 both_versions = pytest.mark.parametrize("version", [2, 3])
@@ -37,7 +38,7 @@ class House:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def house() -> AsyncIterator[House]:
-    async with serving() as server:
+    async with forking() as server:
         tokens = {user: server.token(user) for user in ("ana", "ben")}
         tokens["vera"] = server.token("vera", Role.VIEWER)
         tokens["stray"] = server.token("ana", workspace="elsewhere")

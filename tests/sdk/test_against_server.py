@@ -14,8 +14,9 @@ from pycrdt import Doc, Text
 
 from syncline import Client, State, Status
 from syncline.backoff import Backoff
+from tests.peers.forked_server import forking
 from tests.peers.pycrdt_peer import provided
-from tests.peers.server_process import CHECKOUT, ServerProcess, plain_environment, serving
+from tests.peers.server_process import CHECKOUT, ServerProcess, plain_environment
 
 BRIEF = timedelta(seconds=2)
 PHASES = ("before", "durable", "pushed", "committed")
@@ -23,7 +24,7 @@ PHASES = ("before", "durable", "pushed", "committed")
 
 @pytest.fixture
 async def server() -> AsyncIterator[ServerProcess]:
-    async with serving() as running:
+    async with forking() as running:
         yield running
 
 

@@ -19,7 +19,8 @@ import pytest
 from syncline import Client, Issue
 from syncline.backoff import Backoff
 from tests.faults.proxy import Detour, detour
-from tests.peers.server_process import ServerProcess, at_rest, eventually
+from tests.peers.forked_server import forked
+from tests.peers.server_process import ServerProcess, eventually
 from tests.sdk.editor import Editor, lost_or_doubled
 
 NODES = 3
@@ -132,7 +133,7 @@ async def expect_true_acks(seats: list[Seat], database: asyncpg.Connection) -> i
 async def run(dsn: str, *, clients: int, steps: int, kills: int, seed: int) -> int:
     chance = Random(seed)
     async with AsyncExitStack() as stack:
-        nodes = [await stack.enter_async_context(at_rest(database_url=dsn)) for _ in range(NODES)]
+        nodes = [await stack.enter_async_context(forked(database_url=dsn)) for _ in range(NODES)]
         await asyncio.gather(*(node.start() for node in nodes))
         database = await asyncpg.connect(dsn)
         stack.push_async_callback(database.close)

@@ -16,7 +16,8 @@ from crdt.native import Ack, Frame, Hello, Nack, Notice, Push, PushEntry, Refusa
 from crdt.native_codec import decode_server, encode
 from server import close_codes
 from server.permissions import Role
-from tests.peers.server_process import ServerProcess, eventually, serving
+from tests.peers.forked_server import forking
+from tests.peers.server_process import ServerProcess, eventually
 from tests.server.auth.openid_provider import AUDIENCE, EC_KEY, OpenIdProvider
 from tests.server.websocket_client import RawClient
 
@@ -89,11 +90,11 @@ async def listed(server: ServerProcess, *command: str) -> list[dict[str, Any]]:
 
 
 def second_node(first: ServerProcess, dsn: str) -> AbstractAsyncContextManager[ServerProcess]:
-    return serving("--token-keys", str(first.data_dir / "keys"), database_url=dsn)
+    return forking("--token-keys", str(first.data_dir / "keys"), database_url=dsn)
 
 
 async def test_what_becomes_of_somebody_reaches_their_sockets_on_every_node(dsn: str) -> None:
-    async with serving(database_url=dsn) as one, second_node(one, dsn) as other:
+    async with forking(database_url=dsn) as one, second_node(one, dsn) as other:
 
         async def did(*command: str) -> None:
             code, output = await one.command(*command)
@@ -134,7 +135,7 @@ async def test_what_becomes_of_somebody_reaches_their_sockets_on_every_node(dsn:
 
 
 async def test_admins_manage_people_over_http_and_others_only_what_is_theirs(dsn: str) -> None:
-    async with serving(database_url=dsn) as server:
+    async with forking(database_url=dsn) as server:
         owner, eve = server.token("olga", Role.OWNER), server.token("eve", Role.MEMBER)
         admin = server.token("adam", Role.ADMIN)
         assert (await request(server, "PUT", f"{API}/members/olga", owner, {"role": "owner"}))[0] == 200
@@ -172,7 +173,7 @@ async def test_admins_manage_people_over_http_and_others_only_what_is_theirs(dsn
 
 
 async def test_a_printed_token_is_listed_and_revoked_by_its_id(dsn: str) -> None:
-    async with serving(database_url=dsn) as server:
+    async with forking(database_url=dsn) as server:
         code, printed = await server.command("token", "--user", "bot", "--days", "3")
         assert code == 0
         token = printed.strip()
@@ -188,7 +189,7 @@ async def test_a_printed_token_is_listed_and_revoked_by_its_id(dsn: str) -> None
 
 
 async def test_a_login_gives_short_tokens_as_long_as_nobody_else_has_its_refresh_token(dsn: str) -> None:
-    async with serving("--access-token-seconds", "60", database_url=dsn) as server:
+    async with forking("--access-token-seconds", "60", database_url=dsn) as server:
         code, first = await server.command("token", "--user", "ana", "--refresh", "--device", "laptop")
         assert code == 0
         status, tokens = await request(server, "POST", "/v1/auth/token", body={"refresh_token": first.strip()})
@@ -206,7 +207,7 @@ async def test_a_login_gives_short_tokens_as_long_as_nobody_else_has_its_refresh
 
 
 async def test_whoever_signs_out_is_out(dsn: str) -> None:
-    async with serving(database_url=dsn) as server:
+    async with forking(database_url=dsn) as server:
         _, refresh = await server.command("token", "--user", "ana", "--refresh")
         _, tokens = await request(server, "POST", "/v1/auth/token", body={"refresh_token": refresh.strip()})
         client = await Client.open(server, tokens["access_token"])
@@ -218,7 +219,7 @@ async def test_whoever_signs_out_is_out(dsn: str) -> None:
 
 async def test_an_openid_provider_signs_a_user_in(dsn: str) -> None:
     idp = OpenIdProvider()
-    async with idp.serving(), serving(*idp_flags(idp), database_url=dsn) as server:
+    async with idp.serving(), forking(*idp_flags(idp), database_url=dsn) as server:
         token = idp.token("zoe")
         assert (await request(server, "GET", f"{API}/issues", token))[0] == 403, "not a member yet"
         asked = {"id_token": token, "workspace": "main", "device_id": "laptop"}

@@ -8,7 +8,8 @@ from uuid import UUID
 from crdt.native import Ack, Frame, Hello, Notice, Page, Push, PushEntry, Reload, ServerFrame, Welcome
 from crdt.native_codec import decode_server, encode
 from crdt.native_entries import read_entries
-from tests.peers.server_process import ServerProcess, serving
+from tests.peers.forked_server import forking
+from tests.peers.server_process import ServerProcess
 from tests.server.websocket_client import BINARY, RawClient
 
 ISSUE = UUID("6c1f5a55-5b0a-4d0e-8f5e-2f1f3a1d0b11")
@@ -58,7 +59,7 @@ class Client:
 
 async def test_what_one_node_acks_the_other_feeds_at_once(dsn: str) -> None:
     seldom = ("--relay-interval-seconds", "60")
-    async with serving(*seldom, database_url=dsn) as one, serving(*seldom, database_url=dsn) as other:
+    async with forking(*seldom, database_url=dsn) as one, forking(*seldom, database_url=dsn) as other:
         reader, writer = await Client.open(other), await Client.open(one)
         await reader.until_at(0)
         writer.say(Push((PushEntry(1, ISSUE, TYPING),)))
@@ -69,7 +70,7 @@ async def test_what_one_node_acks_the_other_feeds_at_once(dsn: str) -> None:
 
 
 async def test_an_acked_edit_is_there_after_kill_9_and_sent_again_it_is_acked_at_its_seq() -> None:
-    async with serving() as server:
+    async with forking() as server:
         writer = await Client.open(server)
         writer.say(Push((PushEntry(1, ISSUE, TYPING),)))
         await writer.until(Ack)
@@ -84,7 +85,7 @@ async def test_an_acked_edit_is_there_after_kill_9_and_sent_again_it_is_acked_at
 
 
 async def test_a_server_that_stops_says_so_and_closes_1012() -> None:
-    async with serving() as server:
+    async with forking() as server:
         client = await Client.open(server)
         await client.until_at(0)
         stopping = asyncio.create_task(server.terminate(deadline=10))
