@@ -17,13 +17,15 @@ from server.auth.tokens import Key
 from server.permissions import Role
 from tests.attacks.honest import ANA, People
 from tests.attacks.ways import Ways
-from tests.peers.server_process import ServerProcess, serving
+from tests.peers.forked_server import forking
+from tests.peers.server_process import ServerProcess
 
 QUICK: Final = (
     *("--handshake-timeout-seconds", "1"),
     *("--authentication-timeout-seconds", "1"),
     *("--hello-timeout-seconds", "1"),
-    *("--ping-interval-seconds", "2", "--pong-timeout-seconds", "1"),
+    # Seldom: between two tests nobody runs the loop of the honest people, who answer no ping then.
+    *("--ping-interval-seconds", "25", "--pong-timeout-seconds", "25"),
     *("--max-user-offences", "0"),  # eve is caught more often here than anybody should be
 )
 
@@ -57,7 +59,7 @@ class Arena(Ways):
 @asynccontextmanager
 async def arena(*flags: str) -> AsyncIterator[tuple[Arena, People]]:
     """A server for the length of a file, with people in an issue."""
-    async with serving(*QUICK, *flags) as server:
+    async with forking(*QUICK, *flags) as server:
         made = Arena(server, uuid4())
         people = await People.enter(made)
         await made.expect_calm(people)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+from collections.abc import AsyncIterator
 from typing import Final
 
 import msgpack  # type: ignore[import-untyped]
 import pytest
+import pytest_asyncio
 
 from crdt.native import Hello, Refusal
 from crdt.native_codec import encode
 from server import close_codes
 from server.dialects import hocuspocus, y_websocket
-from tests.attacks.arena import Arena
+from tests.attacks.arena import Arena, arena
 from tests.attacks.forging import string
 from tests.attacks.ways import PATIENCE_SECONDS, refusal_of
 from tests.server.websocket_client import BINARY, CONTINUATION, PING, TEXT, RawClient
@@ -163,17 +165,25 @@ async def test_a_handshake_that_trickles(attacked: Arena) -> None:
     writer.close()
 
 
+@pytest_asyncio.fixture(loop_scope="module")
+async def pinging() -> AsyncIterator[Arena]:
+    """An arena that soon asks who is still there."""
+    async with arena("--ping-interval-seconds", "2", "--pong-timeout-seconds", "1") as (made, people):
+        yield made
+        await made.expect_calm(people)
+
+
 @pytest.mark.long
-async def test_a_frame_that_never_ends(attacked: Arena) -> None:
+async def test_a_frame_that_never_ends(pinging: Arena) -> None:
     """Its header is a promise of 1 MB; the silence behind it is not taken for life."""
-    eve = await attacked.over_yjs()
+    eve = await pinging.over_yjs()
     eve.send_header(2**20)
     await ended(eve)
 
 
 @pytest.mark.long
-async def test_a_socket_that_answers_no_ping(attacked: Arena) -> None:
-    eve = await attacked.over_yjs()
+async def test_a_socket_that_answers_no_ping(pinging: Arena) -> None:
+    eve = await pinging.over_yjs()
     await ended(eve)
 
 
