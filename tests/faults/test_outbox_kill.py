@@ -16,7 +16,8 @@ from uuid import UUID
 
 import pytest
 
-from tests.peers.forked_server import ForkedServer, forking
+from tests.peers.forked_server import forking
+from tests.peers.server_process import ServerProcess
 
 ISSUES = [UUID(int=number) for number in range(1, 4)]
 DEVICES = 3
@@ -29,7 +30,7 @@ LOST = 0  # the status where there is no answer
 class Device:
     """A client with a queue: it appends words to texts that others append to as well, comments, and sets labels."""
 
-    def __init__(self, name: str, server: ForkedServer, chance: Random) -> None:
+    def __init__(self, name: str, server: ServerProcess, chance: Random) -> None:
         self.name = name
         self.words: list[tuple[UUID, str]] = []
         self.sent: set[str] = set()
@@ -127,7 +128,7 @@ async def run_kills(*, kills: int, seed: int) -> None:
         assert code == 0, output
 
 
-async def expect_everything_once(server: ForkedServer, devices: list[Device]) -> None:
+async def expect_everything_once(server: ServerProcess, devices: list[Device]) -> None:
     """In the documents, as rows show them, and in the account of operations."""
     words = [each for device in devices for each in device.words]
     texts = [word for _, word in words]

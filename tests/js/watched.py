@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from tests.js.toolchain import Script
 
-PATIENCE: Final = 20.0  # seconds a condition may take before the test fails
+PATIENCE: Final = 60.0  # seconds a condition may take before the test fails
 
 
 class Watched:
