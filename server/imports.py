@@ -17,7 +17,7 @@ from crdt.jobs_import import Planted, PlantIssue
 from crdt.planting import check_content, digest_of, says_the_same
 from server.clock import Clock
 from server.import_report import CHANGED, CREATED, KEPT, UNCHANGED, USERS_CREATED, USERS_KEPT, ImportReport
-from server.permissions import Identity, may_export
+from server.permissions import Identity, Role, may_export, may_grant
 from server.portability.imported import ImportedIssue, ImportedUser, Item, Skipped
 from server.portability.vocabulary import Vocabulary
 from server.record_errors import Forbidden, Gone, RecordError, Unavailable
@@ -47,13 +47,14 @@ class ImportLimits:
 @dataclass(frozen=True, slots=True)
 class ImportPlan:
     """What to do with a file. `name` and `source`: of the file and its format · `is_dry`: only say what would be done ·
-    `overwrites`: also issues that were edited here."""
+    `overwrites`: also issues that were edited here · `role`: of users it adds, None: they have none."""
 
     name: str
     source: str
     vocabulary: Vocabulary = field(default_factory=Vocabulary)
     is_dry: bool = False
     overwrites: bool = False
+    role: Role | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,8 @@ class Importer:
         """
         if not may_export(identity):
             raise Forbidden(f"a {identity.role} may not import")
+        if plan.role is not None and not may_grant(identity, plan.role):
+            raise Forbidden("only an owner says who is an owner")
         now = self._services.clock.now()
         report = ImportReport(plan.vocabulary)
         if not plan.is_dry:
@@ -174,7 +177,7 @@ class _Run:
         if self._report.batch_id is None:
             created = await self._ledger.unknown_users(self._workspace.id, [user.id for user in users])
         else:
-            created = await self._ledger.add_users(self._workspace.id, self._report.batch_id, users)
+            created = await self._ledger.add_users(self._workspace.id, self._report.batch_id, users, self._plan.role)
         self._report.count(USERS_CREATED, created)
         self._report.count(USERS_KEPT, len(users) - created)
 

@@ -13,6 +13,7 @@ from asyncpg import Record
 
 from storage.database import Database
 from storage.export import User
+from storage.people import changing
 from storage.tables import imports
 
 CREATED: Final = "created"
@@ -104,12 +105,15 @@ class ImportLedger:
         async with self._database.session("record an undo", workspace_id) as connection:
             await connection.execute(imports.END_UNDO, workspace_id, batch_id, at)
 
-    async def add_users(self, workspace_id: int, batch_id: UUID, users: Sequence[User]) -> int:
-        """Those who are not there yet; returns how many."""
+    async def add_users(self, workspace_id: int, batch_id: UUID, users: Sequence[User], role: str | None = None) -> int:
+        """Those who are not there yet; returns how many. `role`: what they become who have none, None: nothing."""
         columns = [[getattr(user, name) for user in users] for name in User.__slots__]
-        async with self._database.session("import users", workspace_id) as connection:
-            added: int = await connection.fetchval(imports.ADD_USERS, workspace_id, batch_id, *columns)
-        return added
+        async with changing(self._database, "import users", workspace_id) as (connection, told):
+            added = [row["id"] for row in await connection.fetch(imports.ADD_USERS, workspace_id, batch_id, *columns)]
+            if role is not None and added:
+                given = await connection.fetch(imports.GIVE_ROLE, workspace_id, added, role)
+                told += [row["user_id"] for row in given]
+        return len(added)
 
     async def unknown_users(self, workspace_id: int, user_ids: Sequence[str]) -> int:
         """How many of these are not there."""
@@ -118,13 +122,11 @@ class ImportLedger:
         return unknown
 
     async def remove_users(self, workspace_id: int, batch_id: UUID) -> tuple[int, int]:
-        """Take out the users a batch added whom no issue or comment names, but for deleted ones; how many went, how
-        many stay."""
-        async with (
-            self._database.session("remove imported users", workspace_id) as connection,
-            connection.transaction(),
-        ):
-            removed: int = await connection.fetchval(imports.REMOVE_USERS, workspace_id, batch_id)
+        """Take out the users a batch added whom no issue or comment names, but for deleted ones, with the role it gave
+        them; how many went, how many stay."""
+        async with changing(self._database, "remove imported users", workspace_id) as (connection, told):
+            told += [row["id"] for row in await connection.fetch(imports.REMOVE_USERS, workspace_id, batch_id)]
+            removed = len(told)
             stay: int = await connection.fetchval(imports.USERS_LEFT, workspace_id, batch_id)
         return removed, stay
 

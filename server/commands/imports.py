@@ -65,13 +65,16 @@ def bring(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would be done")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="also change issues that were edited here")] = False,
+    role: Annotated[
+        Role | None, typer.Option("--role", help="of users it adds; default: none, they wait to be invited")
+    ] = None,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
 ) -> None:
     """Import a file, beside a running server or without one. Repeating it changes nothing, and one that was cut off
     goes on. Exits 1 when something was skipped or kept."""
     vocabulary = Vocabulary(rules_of(rules or ()))
-    run(_bring(file, source, name, workspace, vocabulary, dry_run, overwrite, database_url, data_dir))
+    run(_bring(file, source, name, workspace, vocabulary, dry_run, overwrite, role, database_url, data_dir))
 
 
 @commands.command("list")
@@ -96,6 +99,7 @@ async def _bring(
     vocabulary: Vocabulary,
     is_dry: bool,
     overwrites: bool,
+    role: Role | None,
     database_url: str | None,
     data_dir: Path | None,
 ) -> int:
@@ -105,14 +109,14 @@ async def _bring(
             try:
                 found = source or detect(opened)
                 vocabulary.is_ours = found.is_ours
-                plan = ImportPlan(file.name, found.value, vocabulary, is_dry, overwrites)
+                plan = ImportPlan(file.name, found.value, vocabulary, is_dry, overwrites, role)
                 items: Iterator[Item] = read(opened, found, name)
                 report = await Importer(services).bring(workspace, _admin(slug), items, plan, moved)
             except (NotReadable, Unavailable) as error:
                 bench.console.print(f"{file}: {error}", markup=False, style="red", soft_wrap=True)
                 bench.console.print("What was read before is in; the same command goes on from there.")
                 return FAILED
-        await audit(bench.audit_log, workspace.id, "importFile", name=file.name, dry_run=is_dry)
+        await audit(bench.audit_log, workspace.id, "importFile", name=file.name, dry_run=is_dry, role=role)
         _show(bench.console, report)
         print(f"{found}: {_counted(report)}" + (f"; batch {report.batch_id}" if report.batch_id else " (dry run)"))
         return FAILED if report.counts[SKIPPED] or report.counts[KEPT] else 0
@@ -156,7 +160,7 @@ async def _workspace(bench: Workbench, slug: str) -> Workspace:
 
 def _admin(slug: str) -> Identity:
     """Whoever may open the store may do everything there."""
-    return Identity(f"cli:{getpass.getuser()}", slug, Role.ADMIN)
+    return Identity(f"cli:{getpass.getuser()}", slug, Role.OWNER)
 
 
 @contextmanager

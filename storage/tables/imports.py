@@ -49,7 +49,10 @@ WITH added AS (
     INSERT INTO import_users (workspace_id, batch_id, user_id) SELECT $1, $2, id FROM added
     ON CONFLICT DO NOTHING
 )
-SELECT count(*) FROM added"""
+SELECT id FROM added"""
+GIVE_ROLE: Final = """
+INSERT INTO memberships (workspace_id, user_id, role) SELECT $1, unnest($2::text[]), $3
+ON CONFLICT DO NOTHING RETURNING user_id"""
 UNKNOWN_USERS: Final = """
 SELECT count(*) FROM unnest($2::text[]) AS wanted (id)
 WHERE NOT EXISTS (SELECT FROM users WHERE workspace_id = $1 AND users.id = wanted.id)"""
@@ -65,6 +68,9 @@ WITH removed AS (
     RETURNING u.id
 ), noted AS (
     DELETE FROM import_users WHERE workspace_id = $1 AND batch_id = $2 AND user_id IN (SELECT id FROM removed)
+), dismissed AS (
+    DELETE FROM memberships WHERE workspace_id = $1 AND user_id IN (SELECT id FROM removed)
+        AND updated_at = created_at AND removed_at IS NULL AND signed_out_at IS NULL
 )
-SELECT count(*) FROM removed"""
+SELECT id FROM removed"""
 USERS_LEFT: Final = "SELECT count(*) FROM import_users WHERE workspace_id = $1 AND batch_id = $2"

@@ -24,6 +24,7 @@ from storage.database import Database, DatabaseLimits, open_database
 from storage.export import User
 from storage.import_ledger import ImportLedger
 from storage.issue_reader import IssueReader
+from storage.people import People
 from storage.postgres import PostgresStore
 from storage.store import Store
 from tests.server.house import House, Peer, house
@@ -222,6 +223,25 @@ async def test_users_are_added_once_and_never_changed(desk: Desk) -> None:
     ben = User("ben", "Ben", "ben@example.org", NOON, NOON, None, None)
     assert (await desk.bring(ImportedUser("u", ben))).counts == {USERS_CREATED: 1, USERS_KEPT: 0}
     assert (await desk.bring(ImportedUser("u", replace(ben, name="Other")))).counts == {USERS_CREATED: 0, USERS_KEPT: 1}
+
+
+async def test_users_of_a_file_have_no_role_until_somebody_gives_them_one(desk: Desk, database: Database) -> None:
+    people, workspace = People(database), desk.home.workspace.id
+    users = [ImportedUser("u", User(name, name, None, NOON, NOON, None, None)) for name in ("ben", "eve", "kim")]
+    await desk.bring(users[0])
+    await people.set_role(workspace, "eve", "viewer")
+    report = await desk.bring(*users, plan=replace(PLAN, name="again", role=Role.MEMBER))
+    assert report.batch_id is not None
+    members = {member.id: member.role for member in await people.members(workspace, "", 10)}
+    assert members == {"ben": None, "eve": "viewer", "kim": "member"}
+    await undo(desk.services, desk.home.workspace, ROOT, report.batch_id)
+    assert [member.id for member in await people.members(workspace, "", 10)] == ["ben", "eve"]
+
+
+async def test_an_import_of_an_admin_makes_nobody_an_owner(desk: Desk) -> None:
+    with pytest.raises(Forbidden, match="only an owner"):
+        await desk.bring(issue(1), plan=replace(PLAN, role=Role.OWNER))
+    assert await desk.head() == 0
 
 
 async def test_words_of_another_tracker_become_ours_and_are_told(desk: Desk) -> None:

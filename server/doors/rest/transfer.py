@@ -18,7 +18,16 @@ from starlette.types import Receive, Scope, Send
 from server.doors.rest.headers import ETAG, SEQ
 from server.doors.rest.operations import Answer, Call, Nothing, Operation, Query, Reply, Served
 from server.doors.rest.paths import InWorkspace
-from server.doors.rest.problems import BUSY, SOON, TOO_LARGE, UNAVAILABLE, UNKNOWN_IMPORT, UNREADABLE_FILE, Problem
+from server.doors.rest.problems import (
+    BUSY,
+    FORBIDDEN,
+    SOON,
+    TOO_LARGE,
+    UNAVAILABLE,
+    UNKNOWN_IMPORT,
+    UNREADABLE_FILE,
+    Problem,
+)
 from server.doors.rest.transfer_models import Batch, Batches, ExportQuery, Imported, ImportQuery, OfImport, Undone
 from server.import_undo import undo
 from server.imports import Importer, ImportPlan, ImportServices
@@ -26,7 +35,7 @@ from server.permissions import may_export
 from server.portability import Format, chunks
 from server.portability.imported import NotReadable
 from server.portability.readers import detect, read
-from server.record_errors import NotThere, Unavailable
+from server.record_errors import Forbidden, NotThere, Unavailable
 from storage.export import Export, ExportLimits, open_export
 
 _IN_MEMORY_BYTES: Final = 8 * 1024 * 1024
@@ -62,7 +71,7 @@ IMPORT: Final = Operation(
     query=ImportQuery,
     body=Nothing,
     needs=may_export,
-    audited=("name", "dry_run"),
+    audited=("name", "dry_run", "role"),
     answers={HTTPStatus.OK: Answer("What was done.", Imported)},
     problems=(UNREADABLE_FILE, BUSY),
     uploads=_UPLOADS,
@@ -159,9 +168,13 @@ class Transfer:
         importer = Importer(self._services.imports)
         try:
             source = await asyncio.to_thread(detect, file) if asked.format is None else asked.format
-            plan = ImportPlan(asked.name, source.value, asked.vocabulary(source), asked.dry_run, asked.overwrite)
+            plan = ImportPlan(
+                asked.name, source.value, asked.vocabulary(source), asked.dry_run, asked.overwrite, asked.role
+            )
             items = read(file, source, asked.source)
             report = await importer.bring(call.workspace, call.identity, items, plan)
+        except Forbidden as error:
+            raise Problem(FORBIDDEN, str(error)) from None
         except NotReadable as error:
             raise Problem(UNREADABLE_FILE, str(error)) from None
         except Unavailable as error:

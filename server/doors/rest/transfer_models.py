@@ -14,6 +14,7 @@ from server.doors.rest.paths import InWorkspace
 from server.doors.rest.problems import UNKNOWN_IMPORT
 from server.import_report import ImportReport
 from server.import_undo import UndoReport
+from server.permissions import Role
 from server.portability import Format
 from server.portability.readers import Source
 from server.portability.vocabulary import Vocabulary, rules_of
@@ -42,6 +43,10 @@ class ImportQuery(Query):
     )
     dry_run: bool = Field(False, description="Only say what would be done.")
     overwrite: bool = Field(False, description="Also change issues that were edited here since they were imported.")
+
+    role: Role | None = Field(
+        None, description="Of users it adds; default: none, so that they wait to be invited. Only an owner adds owners."
+    )
 
     @field_validator("map")
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
 from typing import IO, Final
 
@@ -11,6 +12,7 @@ from server.portability.lines import lines_of
 
 MAX_FIELD_CHARS: Final = 16 * 1024 * 1024
 _MAX_COLUMNS: Final = 10_000
+_DELIMITER: Final = re.compile(r'"?sep=([,;\t])"?', re.IGNORECASE)
 
 
 class Row:
@@ -48,16 +50,20 @@ class Row:
 
 
 class Table:
-    """A CSV file whose first row names the columns. Delimiters are commas, or what the first row has more of."""
+    """A CSV file whose first row names the columns. Delimiters are commas, or what the first row has more of, or what
+    a line before it says, which Excel wants to have there."""
 
     def __init__(self, file: IO[bytes]) -> None:
         """Raises `NotReadable`."""
         lines = lines_of(file)
         number, first = next(lines, (0, ""))
+        named = _DELIMITER.fullmatch(first.strip("\r\n "))
+        if named is not None:
+            number, first = next(lines, (0, ""))
         if not first.strip("\r\n\ufeff "):
             raise NotReadable("the file is empty")
         csv.field_size_limit(MAX_FIELD_CHARS)
-        delimiter = max(",;\t", key=first.count)
+        delimiter = max(",;\t", key=first.count) if named is None else named[1]
         self._reader = csv.reader(
             (line for _, line in _chained((number, first), lines)), delimiter=delimiter, strict=True
         )

@@ -17,6 +17,8 @@ from server.portability.readers.own import comments_of
 from server.portability.readers.table import Row, Table
 
 _LABELS: Final = re.compile(r"[,;]")
+# Linear puts an apostrophe before what a spreadsheet might take for a formula, as its own importer knows.
+_LINEAR_APOSTROPHE: Final = re.compile("'(?=[-+=@∑√∏<>＜＞≤≥＝≠±÷×])")
 _JIRA_COMMENT: Final = re.compile(r"(?P<at>[^;]+);(?P<author>[^;]*);(?P<body>.*)", re.DOTALL)
 
 
@@ -57,6 +59,7 @@ def read_linear(file: IO[bytes], source: str) -> Iterator[Item]:
     table.expect("ID", "Title", "Status")
 
     def make(row: Row) -> ImportedIssue:
+        row.cells = [_LINEAR_APOSTROPHE.sub("", cell, count=1) if cell[:1] == "'" else cell for cell in row.cells]
         canceled_at, archived_at = row.text("Canceled"), row.text("Archived")
         content = IssueContent(
             title=row.text("Title"),

@@ -152,6 +152,52 @@ def test_jira() -> None:
     assert found[1] == Skipped("line 3", "a date in a form that is not known")
 
 
+LINEAR_TODAY = (
+    "ID,Team,Title,Description,Status,Estimate,Priority,Project ID,Project,Creator,Assignee,Labels,Cycle Number,"
+    "Cycle Name,Cycle Start,Cycle End,Created,Updated,Started,Triaged,Completed,Canceled,Archived,Due Date,"
+    "Parent issue,Initiatives,Project Milestone ID,Project Milestone,SLA Status,UUID,Time in status (minutes),"
+    "Related to,Blocked by,Duplicate of\r\n"
+    "ENG-1,Engineering,'=SUM breaks,\"'- one\r\n- two\",In Progress,3,Urgent,,Roadmap,eve@x.org,ben@x.org,"
+    '"Bug, Customer",,,,,2024-03-05T12:30:00.000Z,2024-03-05T12:30:00.000Z,2024-03-05T12:30:00.000Z,,,,,'
+    "2024-04-15,,,,,,6c1f5a55-5b0a-4d0e-8f5e-2f1f3a1d0b11,12,,,\r\n"
+    "ENG-2,Engineering,'quoted',,Done,,Low,,,eve@x.org,,,,,,,2024-03-05T12:30:00.000Z,2024-03-05T12:30:00.000Z,,,"
+    "2024-03-05T12:30:00.000Z,,,,ENG-1,,,,,,,,,\r\n"
+)
+JIRA_TODAY = (
+    "Summary,Issue key,Issue id,Issue Type,Status,Project key,Project name,Priority,Resolution,Assignee,Assignee Id,"
+    "Reporter,Reporter Id,Created,Updated,Last Viewed,Resolved,Due date,Labels,Labels,Labels,Description,"
+    "Custom field (Story Points),Comment,Comment,Parent id,Status Category\r\n"
+    '"Checkout revamp",PAY-1,10001,Epic,In Progress,PAY,Payments,High,,Dana Ortiz,557058:1,Sam Lee,557058:2,'
+    "05/Mar/24 12:30 PM,05/Mar/24 12:30 PM,05/Mar/24 12:30 PM,,31/Mar/24 12:00 AM,frontend,,,"
+    '"Rework the flow.\r\n\r\nThen ""ship"" it.",5,"05/Mar/24 12:30 PM;557058:2;Seen; twice.",,,In Progress\r\n'
+    ",PAY-2,10002,Task,Done,PAY,Payments,Low,Done,,,,,05/Mar/24 12:30 PM,05/Mar/24 12:30 PM,,05/Mar/24 12:30 PM,,,,,,"
+    ",,,10001,Done\r\n"
+)
+
+
+def test_linear_with_the_columns_of_today_and_its_apostrophes() -> None:
+    first, second = issues(items(Source.LINEAR, LINEAR_TODAY))
+    assert (first.content.title, first.content.description) == ("=SUM breaks", "- one\r\n- two")
+    assert first.content.labels == ("Bug", "Customer")
+    assert str(first.issue_id) == "6c1f5a55-5b0a-4d0e-8f5e-2f1f3a1d0b11"
+    assert (second.content.title, second.content.completed_at) == ("'quoted'", NOON)
+
+
+def test_jira_cloud_with_all_fields() -> None:
+    first, second = issues(items(Source.JIRA, b"\xef\xbb\xbf" + JIRA_TODAY.encode()))
+    assert (first.content.title, first.content.labels) == ("Checkout revamp", ("epic", "frontend"))
+    assert first.content.description == 'Rework the flow.\r\n\r\nThen "ship" it.'
+    assert [(each.author, each.body) for each in first.content.comments] == [("557058:2", "Seen; twice.")]
+    assert (second.content.title, second.content.completed_at) == ("", NOON)
+
+
+@pytest.mark.parametrize("start", ["sep=;\r\n", '"sep=;"\n', "\ufeffsep=;\r\n", "\ufeff", ""])
+def test_a_csv_of_excel(start: str) -> None:
+    content = start + 'Title;Status;Labels\r\n"Ä; 1,5 €";open;x\r\n'
+    (only,) = issues(items(Source.CSV, content))
+    assert (only.content.title, only.content.status, only.content.labels) == ("Ä; 1,5 €", "open", ("x",))
+
+
 def test_any_csv_with_a_title_and_rows_without_ids_are_the_same_every_time() -> None:
     content = "Title;Status;Labels\nA;open;x, y\nA;open;x, y\n;;\nB;;\n"
     once, again = (issues(items(Source.CSV, content)) for _ in range(2))
