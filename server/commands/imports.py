@@ -13,22 +13,23 @@ from uuid import UUID
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from typer.core import TyperGroup
 
 from server.commands.auditing import audit
 from server.commands.projecting import projecting
 from server.commands.quiet_node import quiet_node
+from server.commands.reception import AsJson, show
 from server.commands.workbench import FAILED, DatabaseUrl, DataDir, Workbench, run, workbench
 from server.import_report import CHANGED, CREATED, KEPT, SKIPPED, UNCHANGED, USERS_CREATED, USERS_KEPT, ImportReport
 from server.import_undo import DELETED, USERS_DELETED, UndoReport, undo
 from server.imports import Importer, ImportPlan
 from server.permissions import Identity, Role
 from server.portability.imported import Item, NotReadable
-from server.portability.readers import Source, detect, read
+from server.portability.readers import Source, detect, has_our_words, read
 from server.portability.vocabulary import Vocabulary, rules_of
 from server.record_errors import NotThere, Unavailable
 from storage.errors import StoreError, UnknownWorkspace
+from storage.import_ledger import ImportBatch
 from storage.store import Workspace
 
 _SHOWN_NOTES = 20
@@ -78,9 +79,14 @@ def bring(
 
 
 @commands.command("list")
-def list_all(workspace: WorkspaceName = "main", database_url: DatabaseUrl = None, data_dir: DataDir = None) -> None:
+def list_all(
+    workspace: WorkspaceName = "main",
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+) -> None:
     """The last imports, newest first."""
-    run(_list(workspace, database_url, data_dir))
+    run(_list(workspace, database_url, data_dir, as_json=as_json))
 
 
 @commands.command("undo")
@@ -108,7 +114,7 @@ async def _bring(
         with file.open("rb") as opened, _progress(bench.console, opened) as moved:
             try:
                 found = source or detect(opened)
-                vocabulary.is_ours = found.is_ours
+                vocabulary.is_ours = has_our_words(opened, found)
                 plan = ImportPlan(file.name, found.value, vocabulary, is_dry, overwrites, role)
                 items: Iterator[Item] = read(opened, found, name)
                 report = await Importer(services).bring(workspace, _admin(slug), items, plan, moved)
@@ -122,17 +128,23 @@ async def _bring(
         return FAILED if report.counts[SKIPPED] or report.counts[KEPT] else 0
 
 
-async def _list(slug: str, database_url: str | None, data_dir: Path | None) -> int:
+async def _list(slug: str, database_url: str | None, data_dir: Path | None, *, as_json: bool) -> int:
     async with workbench(database_url, data_dir) as bench:
         workspace = await _workspace(bench, slug)
-        table = Table("batch", "file", "format", "by", "started", "state", "what")
-        for batch in await bench.imports.batches(workspace.id):
-            state = "undone" if batch.undone_at else "done" if batch.finished_at else "cut off"
-            what = ", ".join(f"{count} {outcome}" for outcome, count in batch.counts.items() if count)
-            started = batch.started_at.isoformat(timespec="seconds")
-            table.add_row(str(batch.id), batch.name, batch.source, batch.started_by, started, state, what)
-        Console().print(table if table.row_count else "nothing was imported")
-        return 0
+        rows = [_row(batch) for batch in await bench.imports.batches(workspace.id)]
+        return show(rows, as_json=as_json, nothing="nothing was imported")
+
+
+def _row(batch: ImportBatch) -> dict[str, object]:
+    return {
+        "batch": batch.id,
+        "file": batch.name,
+        "format": batch.source,
+        "by": batch.started_by,
+        "started": batch.started_at,
+        "state": "undone" if batch.undone_at else "done" if batch.finished_at else "cut off",
+        "what": ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in batch.counts.items() if count),
+    }
 
 
 async def _undo(batch: UUID, slug: str, database_url: str | None, data_dir: Path | None) -> int:

@@ -30,7 +30,7 @@ from storage.store import Workspace
 __all__ = ["AsJson", "DataDir", "DatabaseUrl", "OfUser", "Reception", "WorkspaceName", "reception", "run", "show"]
 
 FAILED = 1
-_IDS: Final = frozenset({"session", "token", "device", "key"})  # what commands are told
+_IDS: Final = frozenset({"session", "token", "device", "key", "batch"})  # what commands are told
 _ANY_WIDTH: Final = 10_000
 
 WorkspaceName = Annotated[str, typer.Option("--workspace", help="slug of the workspace")]

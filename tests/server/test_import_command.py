@@ -90,9 +90,21 @@ def test_a_file_is_looked_at_first_then_brought_in_and_taken_out_again(desk: Des
     batch = re.search(r"batch (\S+)", done.stdout)
     assert batch is not None, done.output
     assert "2 created, 1 skipped" in done.stdout
-    assert batch[1][:8] in desk("import", "list").stdout
+    assert batch[1] in desk("import", "list").stdout
+    assert json.loads(desk("import", "list", "--json").stdout)["what"] == "2 created, 1 skipped"
     undone = desk("import", "undo", batch[1])
     assert (undone.exit_code, undone.stdout) == (0, "2 issues and 0 users deleted, 0 issues stay\n")
+
+
+def test_a_csv_of_somebody_else_has_their_words_and_users_may_be_given_a_role(desk: Desk, tmp_path: Path) -> None:
+    file, users = tmp_path / "issues.csv", tmp_path / "users.ndjson"
+    file.write_text("title;status\nOne;In Review\nTwo;Limbo\n")
+    done = desk("import", str(file))
+    assert "status 'In Review' became in_progress in 1 issues" in done.stderr
+    assert "status 'Limbo' is not known and stays" in done.stderr
+    users.write_text('{"user": {"id": "ben", "name": "Ben"}}\n')
+    assert desk("import", str(users), "--role", "viewer").exit_code == 0
+    assert '"role": "viewer"' in desk("member", "list", "--json").stdout
 
 
 def test_a_file_that_cannot_be_read_says_why(desk: Desk, tmp_path: Path) -> None:

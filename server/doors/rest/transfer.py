@@ -34,7 +34,7 @@ from server.imports import Importer, ImportPlan, ImportServices
 from server.permissions import may_export
 from server.portability import Format, chunks
 from server.portability.imported import NotReadable
-from server.portability.readers import detect, read
+from server.portability.readers import detect, has_our_words, read
 from server.record_errors import Forbidden, NotThere, Unavailable
 from storage.export import Export, ExportLimits, open_export
 
@@ -168,9 +168,8 @@ class Transfer:
         importer = Importer(self._services.imports)
         try:
             source = await asyncio.to_thread(detect, file) if asked.format is None else asked.format
-            plan = ImportPlan(
-                asked.name, source.value, asked.vocabulary(source), asked.dry_run, asked.overwrite, asked.role
-            )
+            words = asked.vocabulary(is_ours=await asyncio.to_thread(has_our_words, file, source))
+            plan = ImportPlan(asked.name, source.value, words, asked.dry_run, asked.overwrite, asked.role)
             items = read(file, source, asked.source)
             report = await importer.bring(call.workspace, call.identity, items, plan)
         except Forbidden as error:

@@ -57,9 +57,9 @@ class ImportQuery(Query):
             raise ValueError("write rules as status:In Review=in_progress, with semicolons between them") from None
         return value
 
-    def vocabulary(self, source: Source) -> Vocabulary:
+    def vocabulary(self, *, is_ours: bool) -> Vocabulary:
         """What words become."""
-        return Vocabulary(rules_of(_rules(self.map)), source.is_ours)
+        return Vocabulary(rules_of(_rules(self.map)), is_ours)
 
 
 def _rules(written: str) -> list[str]:

@@ -30,11 +30,6 @@ class Source(StrEnum):
     JIRA = "jira"
     BEADS = "beads"
 
-    @property
-    def is_ours(self) -> bool:
-        """Whether status and priority are our own words."""
-        return self in (Source.JSON, Source.NDJSON, Source.LOCAL_STORAGE, Source.CSV)
-
 
 def read(file: IO[bytes], source: Source, name: str | None = None) -> Iterator[Item]:
     """The items of a file. `name`: of where it comes from, ids that are no UUIDs are told apart by it; default: the
@@ -66,6 +61,17 @@ def detect(file: IO[bytes]) -> Source:
         if start in (b"{", b"["):
             return _json_kind(file)
         return _table_kind(file)
+    finally:
+        file.seek(0)
+
+
+def has_our_words(file: IO[bytes], source: Source) -> bool:
+    """Whether status and priority in a file are our own words; it is wound back. Of CSV only our export has them.
+    Raises `NotReadable`."""
+    if source is not Source.CSV:
+        return source in (Source.JSON, Source.NDJSON, Source.LOCAL_STORAGE)
+    try:
+        return is_own_header(Table(file).names)
     finally:
         file.seek(0)
 
