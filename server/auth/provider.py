@@ -10,8 +10,11 @@ import asyncio
 import json
 import urllib.request
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from http.client import HTTPException
+from time import monotonic
 from typing import Any, Final
 
 import structlog
@@ -28,6 +31,7 @@ log = structlog.get_logger()
 
 CONFIGURATION: Final = "/.well-known/openid-configuration"
 MAX_DOCUMENT_BYTES: Final = 1024 * 1024
+_PIECE_BYTES: Final = 64 * 1024
 
 Fetch = Callable[[str], Awaitable[object]]
 
@@ -92,7 +96,8 @@ class Provider:
         return name_of(claims, self._settings.user_claim)
 
     async def _key(self, key_id: str, now: datetime) -> Key:
-        if not self._is_known(key_id, now):
+        is_asking = key_id not in self._keys and self._fetching.locked()  # what comes may hold it
+        if is_asking or not self._is_known(key_id, now):
             async with self._fetching:
                 if not self._is_known(key_id, now):
                     await self._refresh(now)
@@ -134,13 +139,16 @@ class Provider:
 
 
 def fetcher(seconds: float) -> Fetch:
-    """Over the network, within a deadline and a bound."""
+    """Over the network, within a deadline and a bound, from the address that was named and no other."""
+    # A thread of its own: a provider whose answer never ends holds up nobody but who asks it next.
+    thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="openid")
 
     async def fetch(address: str) -> object:
         try:
             async with asyncio.timeout(seconds):
-                return json.loads(await asyncio.to_thread(_get, address, seconds))
-        except (OSError, TimeoutError, ValueError) as error:
+                body = await asyncio.get_running_loop().run_in_executor(thread, _get, address, seconds)
+                return json.loads(body)
+        except (OSError, TimeoutError, ValueError, RecursionError, HTTPException) as error:
             raise ProviderAway(f"{address}: {type(error).__name__}") from None
 
     return fetch
@@ -162,11 +170,25 @@ def provider_of(settings: Settings) -> Provider | None:
 
 def _get(address: str, seconds: float) -> bytes:
     request = urllib.request.Request(address, headers={"Accept": "application/json"})  # noqa: S310 -- see `is_trusted`
-    with urllib.request.urlopen(request, timeout=seconds) as answer:  # noqa: S310
-        body: bytes = answer.read(MAX_DOCUMENT_BYTES + 1)
-    if len(body) > MAX_DOCUMENT_BYTES:
-        raise ValueError("too long")
-    return body
+    deadline, body = monotonic() + seconds, bytearray()
+    with _OPENER.open(request, timeout=seconds) as answer:
+        while piece := answer.read1(_PIECE_BYTES):
+            body += piece
+            if len(body) > MAX_DOCUMENT_BYTES:
+                raise ValueError("too long")
+            if monotonic() > deadline:  # the socket's timeout is for each piece
+                raise TimeoutError
+    return bytes(body)
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Whoever redirects us could send us anywhere, behind our own walls too."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """None: the redirect is an error."""
+
+
+_OPENER: Final = urllib.request.build_opener(_NoRedirects)
 
 
 def _is_verified(claims: Mapping[str, Any]) -> bool:

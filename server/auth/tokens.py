@@ -20,7 +20,8 @@ _PUBLIC_ALGORITHMS: Final = {
     ("EC", "P-384"): "ES384",
     ("OKP", "Ed25519"): EDDSA,
 }
-_MIN_RSA_BITS: Final = 2048
+_RSA_BITS: Final = range(2048, 8192 + 1)  # shorter ones prove nothing, longer ones take long to verify
+MAX_KEYS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,8 @@ def key_set(document: object) -> dict[str, Key]:
     what is for encryption are left out. Raises ValueError when it is no JWKS."""
     if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
         raise ValueError("not a key set")
+    if len(document["keys"]) > MAX_KEYS:
+        raise ValueError("too many keys")
     found = (_public_key(entry) for entry in document["keys"] if isinstance(entry, dict))
     return {key.id: key for key in found if key is not None and key.id is not None}
 
@@ -124,7 +127,7 @@ def _public_key(entry: dict[str, Any]) -> Key | None:
         public = jwt.PyJWK(entry, algorithm=algorithm).key
     except (jwt.PyJWTError, ValueError, TypeError):
         return None
-    if algorithm == "RS256" and public.key_size < _MIN_RSA_BITS:
+    if algorithm == "RS256" and public.key_size not in _RSA_BITS:
         return None
     return Key(key_id, algorithm, public)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Final
+from uuid import UUID
 
 from crdt import awareness, native_codec
 from crdt.awareness import AwarenessLimits
@@ -17,13 +18,20 @@ from crdt.document import Document
 from crdt.errors import Refused
 from crdt.gate import check, fold
 from crdt.index import Index
+from crdt.jobs_outbox import Dated, MakeDated
+from crdt.native_entries import read_entries, read_row, write_body, write_entry
 from crdt.records import Limits, Mandate
+from crdt.resident import Resident
+from crdt.shape import Author
 from crdt.sync import SyncStep1, Update
 from crdt.update import EMPTY_STATE_VECTOR, decode_state_vector, diff, encode_state_vector, merge
+from crdt.writing import seed
 from server import auth
 from server.auth import Credentials, Keys, TokenRefused
 from server.dialects import hocuspocus, y_websocket
 from server.doors.rest import cursors
+from server.doors.rest.sync_models import Malformed, SyncRequest, id_of, wanted
+from server.doors.rest.tags import read_tags
 from server.portability.imported import NotReadable
 from server.portability.readers import Source, detect, read
 from server.websocket import Handshake
@@ -34,6 +42,9 @@ NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
 COMMENTER: Final = Mandate(("ben",), comments_only=True, may_attribute=False)
 SECRET: Final = Keys(None, "s" * 32, 366)
 LIMITS: Final = AwarenessLimits()
+ISSUE: Final = UUID("6c1f5a55-5b0a-4d0e-8f5e-2f1f3a1d0b11")
+BEGUN: Final = seed(ISSUE, "title", "a description", ["bug"])
+CLIENT: Final = 7_001
 
 
 def gate(data: bytes) -> None:
@@ -170,6 +181,42 @@ def imported(data: bytes) -> None:
             continue
 
 
+def outbox(data: bytes) -> None:
+    """A queue that a device sent: whatever operation is taken from it makes an update that the gate takes as well."""
+    request = SyncRequest.model_validate_json(data, strict=True)
+    for sent in request.operations:
+        id_of(sent)
+        with contextlib.suppress(Malformed):
+            asked = wanted(sent, request.device_id)
+            author = Author("ana", request.device_id, asked.at)
+            job = MakeDated(str(ISSUE), [BEGUN], CLIENT, author, [Dated(asked.edit, asked.at)])
+            for update in job.run(Resident(max_issues=1, max_bytes=2**20)).updates:
+                index = Index()
+                fold(index, BEGUN, "ana")
+                assert not check(index, update, "ana", Limits()).gap
+
+
+def entity_tags(data: bytes) -> None:
+    """What `If-Match` names is of the versions that stand there, and of no other."""
+    header = data.decode("latin-1")
+    tags = read_tags(header)
+    for version in (0, 1, 17):
+        if tags.hold_of(version):
+            assert tags.is_any or str(version) in header
+
+
+def feed_page(data: bytes) -> None:
+    """What a page of a feed holds, as clients read it; packed or not."""
+    for is_packed in (False, True):
+        with contextlib.suppress(Refused):
+            entries = read_entries(data, is_packed, 2**20)
+            whole = write_body(map(write_entry, entries), len(entries))
+            assert read_entries(whole, False) == entries
+            for entry in entries:
+                with contextlib.suppress(Refused):
+                    read_row(entry.payload)
+
+
 # Name → what is run, and how it says no. The name is also that of the file of its corpus.
 TARGETS: Final[Mapping[str, tuple[Target, type[Exception]]]] = MappingProxyType(
     {
@@ -186,6 +233,9 @@ TARGETS: Final[Mapping[str, tuple[Target, type[Exception]]]] = MappingProxyType(
         "token": (token, TokenRefused),
         "cursor": (cursor, ValueError),
         "imported": (imported, NotReadable),
+        "outbox": (outbox, ValueError),
+        "entity_tags": (entity_tags, ValueError),
+        "feed_page": (feed_page, Refused),
     }
 )
 

@@ -28,6 +28,7 @@ class OpenIdProvider:
         self.issuer = issuer
         self.is_away = False
         self.fetched = 0
+        self.asked = 0  # over HTTP
         self.keys: dict[str, tuple[str, PrivateKeyTypes]] = {"rsa-1": ("RS256", RSA_KEY), "ec-1": ("ES256", EC_KEY)}
 
     def token(self, user: str = "ana", key: str = "rsa-1", *, now: datetime | None = None, **changes: Any) -> str:
@@ -72,6 +73,7 @@ class OpenIdProvider:
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
+        self.asked += 1
         document = None if self.is_away else self.documents().get(head.split()[1].decode())
         status, body = ("200 OK", json.dumps(document)) if document is not None else ("503 Away", "")
         writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode())
