@@ -25,10 +25,12 @@ from tests.server import test_hocuspocus as providers
 from tests.server.house import settle
 from tests.server.native_client import NativeClient
 from tests.server.native_house import native_house
+from tests.server.test_changes import get as get_changes
 from tests.server.test_native import ISSUE, welcome
 from tests.simulation.time import in_virtual_time
 
 ROLES: Final = tuple(Role)
+OTHERS: Final = tuple(f"sam:{role}:ghosts" for role in Role)  # tokens for another workspace
 
 # What is written → the least role it is taken from; None: from nobody.
 WRITES: Final[dict[str, Role | None]] = {
@@ -295,10 +297,55 @@ def natively(kind: type, role: Role) -> native.ClientFrame:
     return next(frame for frame in frames if type(frame) is kind)
 
 
+# What is not for a client to say, whatever its role: it ends the issue for them, and nothing is told or stored.
+
+NOT_THEIRS: Final = {
+    "a reply of the server's": b"\x04\x00\x00\x01\x00",
+    "a broadcast": b"\x06\x02hi",
+    "a status of the server's": b"\x08\x01",
+    "an unknown message": b"\x63",
+    "an unknown kind of sync": b"\x00\x09\x00",
+}
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("name", NOT_THEIRS)
+async def test_what_nobody_may_say_over_hocuspocus(role: Role, name: str) -> None:
+    async with providers.world() as node:
+        ana, sam = await node.entered("ana", "4.8.0"), await node.entered(f"sam:{role}", "4.8.0")
+        sam.say(NOT_THEIRS[name])
+        await sam.hears(hocuspocus.close("malformed"))
+        assert not is_told(ana, hocuspocus.header(providers.ISSUE))
+        assert await node.head() == 0
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("name", [*NOT_THEIRS, "a verdict on a token"])
+async def test_what_nobody_may_say_over_y_websocket(role: Role, name: str) -> None:
+    async with providers.world() as node:
+        sam = providers.Client(node.yjs, f"/yjs/{providers.ISSUE}", f"sam:{role}")
+        await settle()
+        sam.peer.received((NOT_THEIRS | {"a verdict on a token": b"\x02\x00\x00"})[name])
+        assert await sam.close_code() == close_codes.BAD_REQUEST
+        assert await node.head() == 0
+
+
+# The log over HTTP, which is no operation of the registry: everybody of the workspace reads it.
+
+
+@pytest.mark.parametrize("token", [*(f"sam:{role}" for role in ROLES), "", "nobody", *OTHERS])
+@in_virtual_time
+async def test_who_may_read_the_log(token: str) -> None:
+    async with native_house() as node:
+        status, page, _ = await get_changes(node, token=token)
+        assert status == (403 if token in OTHERS else 401 if token in ("", "nobody") else 200)
+        assert ("changes" in page) == (status == 200)
+
+
 # Who may come in at all.
 
 STRANGERS: Final = {"": close_codes.UNAUTHORIZED, "nobody": close_codes.UNAUTHORIZED}
-OUTSIDERS: Final = {f"sam:{role}:ghosts": close_codes.NOT_ALLOWED for role in ROLES}
+OUTSIDERS: Final = dict.fromkeys(OTHERS, close_codes.NOT_ALLOWED)
 
 
 @pytest.mark.parametrize(("token", "code"), [*STRANGERS.items(), *OUTSIDERS.items()])
