@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, get_args
+from uuid import UUID
 
 import pytest
 from pycrdt import Doc, Map, Text
@@ -67,6 +68,7 @@ NATIVE: Final = {
     native.Open: ANSWERED,
     native.Close: IGNORED,
     native.Awareness: TOLD,
+    native.Follow: ANSWERED,
 }
 CARRYING_UPDATES: Final = {SyncStep2, Update}
 
@@ -293,6 +295,7 @@ def natively(kind: type, role: Role) -> native.ClientFrame:
         native.Open(ISSUE, None),
         native.Close(ISSUE),
         native.Awareness(ISSUE, PRESENCE),
+        native.Follow(UUID(int=1), 0),
     ]
     return next(frame for frame in frames if type(frame) is kind)
 
