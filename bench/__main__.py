@@ -15,7 +15,21 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench import attacks, engines, feeding, gate, importing, merging, opening, projection, pushing, relay
+from bench import (
+    attacks,
+    engines,
+    feeding,
+    gate,
+    importing,
+    merging,
+    opening,
+    past,
+    projection,
+    pushing,
+    queueing,
+    reading,
+    relay,
+)
 from bench.cores import Cores
 from bench.facts import facts
 from bench.plan import LoadFailed
@@ -40,6 +54,9 @@ class Section(StrEnum):
     ENGINE = "engine"
     PROJECTION = "projection"
     IMPORT = "import"
+    REST = "rest"
+    HISTORY = "history"
+    OUTBOX = "outbox"
     ATTACKS = "attacks"
 
 
@@ -53,6 +70,9 @@ MEASURES: dict[Section, Callable[[Cores, Scale], Iterator[Report]]] = {
     Section.ENGINE: engines.measure,
     Section.PROJECTION: projection.measure,
     Section.IMPORT: importing.measure,
+    Section.REST: reading.measure,
+    Section.HISTORY: past.measure,
+    Section.OUTBOX: queueing.measure,
     Section.ATTACKS: attacks.measure,
 }
 

@@ -26,6 +26,10 @@ class Scale:
     imported: int = 10_000
     every_attack: bool = True  # False: one of a kind
     attack_s: float = 0.35  # in peace, and the same under attack, for each of the cases
+    rest_issues: int = 100_000
+    rest_requests: int = 200  # of each kind
+    outbox_batch: int = 1_000
+    past_deltas: int = 5_000  # of the issue that was edited most
 
     @classmethod
     def quick(cls) -> Scale:
@@ -48,4 +52,8 @@ class Scale:
             imported=500,
             every_attack=False,
             attack_s=0.1,
+            rest_issues=2_000,
+            rest_requests=20,
+            outbox_batch=100,
+            past_deltas=400,
         )

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psutil
@@ -45,6 +46,11 @@ class Server:
     def new_documents(self, count: int) -> list[str]:
         """Addresses of `count` documents nobody has touched."""
         return [self.url(str(uuid4())) for _ in range(count)]
+
+    @property
+    def http(self) -> str:
+        """Where it answers requests: scheme, host and port."""
+        return "http://" + urlsplit(self.url("")).netloc
 
     def processes(self) -> dict[str, list[int]]:
         """Process ids: the server itself, its engine processes, and the backends of its Postgres."""

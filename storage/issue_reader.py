@@ -9,13 +9,15 @@ from datetime import datetime
 from typing import Final, TypeAlias
 from uuid import UUID
 
+import asyncpg
+
 from crdt.issue import Comment
 from storage.database import Database
 from storage.errors import Purged
 from storage.isolation import Connection
 from storage.store import ProjectedIssue
 from storage.tables import issue_labels, issue_words, issues, tombstones, workspaces
-from storage.tables.issue_queries import MANY, IssueQuery, KeysetValue, count_found, statement
+from storage.tables.issue_queries import MANY, NEAR, IssueQuery, KeysetValue, find, statement
 
 _LIST_SECONDS: Final = 5.0  # a search for what nearly everything holds, in a big workspace, is given up
 _TRIGRAM_CHARS: Final = 3
@@ -52,13 +54,10 @@ class IssueReader:
     async def page(self, workspace_id: int, query: IssueQuery) -> IssuePage:
         """Up to `query.limit` rows."""
         async with self._database.session("list issues", workspace_id) as connection:
-            words, is_broad = "", False
-            if query.text is not None:
-                words = await self._words(connection, query.text)
-                counting, arguments = count_found(workspace_id, query.text, words)
-                is_broad = await connection.fetchval(counting, *arguments, timeout=_LIST_SECONDS) > MANY
-            sql, arguments = statement(workspace_id, query, words=words, is_broad=is_broad)
-            rows = await connection.fetch(sql, *arguments, timeout=_LIST_SECONDS)
+            if query.text is None:
+                rows = await _fetch(connection, *statement(workspace_id, query))
+            else:
+                rows = await self._found(connection, workspace_id, query, query.text)
         page = [issues.projected_issue(row) for row in rows[: query.limit]]
         if len(rows) == len(page):
             return IssuePage(page, None)
@@ -104,6 +103,20 @@ class IssueReader:
                 return False
             return not (with_words and await connection.fetchval(issue_words.IS_DUE, workspace_id, seq))
 
+    async def _found(
+        self, connection: Connection, workspace_id: int, query: IssueQuery, text: str
+    ) -> list[asyncpg.Record]:
+        """Of what nearly everything holds, the first rows are near; what little holds is gathered."""
+        words = await self._words(connection, text)
+        if query.is_near and words == issue_words.BY_WORDS:
+            rows = await _fetch(connection, *statement(workspace_id, query, words=words, reach=NEAR))
+            if len(rows) > query.limit:
+                return rows
+        sql, arguments = find(workspace_id, text, words, MANY + 1)
+        ids = await connection.fetchval(sql, *arguments, timeout=_LIST_SECONDS) or []
+        found = None if len(ids) > MANY else ids
+        return await _fetch(connection, *statement(workspace_id, query, words=words, found=found))
+
     async def _words(self, connection: Connection, text: str) -> str:
         if len(text) >= _TRIGRAM_CHARS and await self._look_for_trigrams(connection):
             return issue_words.BY_TRIGRAMS
@@ -113,3 +126,7 @@ class IssueReader:
         if self._has_trigrams is None:
             self._has_trigrams = await connection.fetchval(issue_words.HAS_TRIGRAMS)
         return bool(self._has_trigrams)
+
+
+async def _fetch(connection: Connection, sql: str, arguments: Sequence[object]) -> list[asyncpg.Record]:
+    return await connection.fetch(sql, *arguments, timeout=_LIST_SECONDS)

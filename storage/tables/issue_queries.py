@@ -49,6 +49,10 @@ NEWEST_FIRST: Final = (SortKey(COLUMNS["updated_at"], is_descending=True),)
 
 # So many issues that a text finds are gathered and sorted; where there are more, the order is walked instead.
 MANY: Final = 3_000
+# So many of the first rows of a list are looked at before any index of words: a text that many issues hold fills its
+# page there, and such an index would have to name them all.
+NEAR: Final = 200
+_INDEXED: Final = ("status", "priority", "user_id", "session_id", "claude_task_id")  # each with the newest first
 
 _SELECTED: Final = """i.id, i.seq, i.version, i.title, i.description, i.status, i.priority, i.user_id, i.session_id,
     i.claude_task_id, i.labels, i.created_by, i.created_at, i.updated_at, i.completed_at, i.deleted_at, i.unreadable"""
@@ -71,6 +75,12 @@ class IssueQuery:
     updated_since: datetime | None = None
     is_deleted: bool = False
     text: str | None = None
+
+    @property
+    def is_near(self) -> bool:
+        """Whether the first rows of it are the first of a range of one index, before the text is looked at."""
+        filters = sum(getattr(self, column) is not None for column in _INDEXED) + self.is_deleted
+        return self.label is None and tuple(self.sort) == NEWEST_FIRST and filters <= 1
 
     @property
     def order(self) -> list[SortKey]:
@@ -99,6 +109,14 @@ class _Statement:
         """Another condition, with a place for each value."""
         self.conditions.append(condition.format(*map(self.argument, values)))
 
+    def look_no_further(self, order: str, reach: int) -> None:
+        """What is required from now on is asked of the first rows only."""
+        where = " AND ".join(self.conditions)
+        self.tables = (
+            f"(SELECT i.* FROM {self.tables} WHERE {where} ORDER BY {order} LIMIT {self.argument(reach)}) AS i"
+        )
+        self.conditions = []
+
     def expression(self, column: Column) -> str:
         """A column. With a label, its index has the order, so what it knows is taken from there."""
         return column.expression if self.query.label is None else _OF_LABEL.get(column.name, column.expression)
@@ -108,42 +126,45 @@ _OF_LABEL: Final = {"updated_at": "l.updated_at", "id": "l.issue_id"}
 
 
 def statement(
-    workspace_id: int, query: IssueQuery, *, words: str = "", is_broad: bool = False
+    workspace_id: int,
+    query: IssueQuery,
+    *,
+    words: str = "",
+    found: Sequence[UUID] | None = None,
+    reach: int | None = None,
 ) -> tuple[str, list[object]]:
     """The SQL of a page and its arguments; it asks for one row more than the page, which tells whether one follows.
 
-    `words`: the condition of `issue_words` that `query.text` makes, where there is one. `is_broad`: more than `MANY`
-    issues meet it, so they are looked for in the order asked for, not gathered and sorted.
+    `words`: the condition of `issue_words` that `query.text` makes, where there is one. `found`: all issues that meet
+    it; without them the rows are looked at in the order asked for, at most `reach` of them.
     """
     made = _Statement(workspace_id, query)
-    head = ""
     if query.label is not None:
         made.tables += " JOIN issue_labels AS l ON l.workspace_id = i.workspace_id AND l.issue_id = i.id"
         made.require(f"l.workspace_id = $1 AND l.label = {{}} AND l.is_deleted = {query.is_deleted}", query.label)
-    if query.text is not None and is_broad:
-        meets = words.format(made.argument(query.text))
-        of_it = "w.workspace_id = i.workspace_id AND w.issue_id = i.id"
-        made.conditions.append(f"(SELECT {meets} FROM issue_words AS w WHERE {of_it})")
-    elif query.text is not None:
-        meets = words.format(made.argument(query.text))
-        found = f"SELECT w.issue_id FROM issue_words AS w WHERE w.workspace_id = $1 AND {meets}"
-        head = f"WITH found AS MATERIALIZED ({found}) "
-        made.tables += " JOIN found ON found.issue_id = i.id"
     _filter(made)
     if query.after is not None:
         made.conditions.append(_beyond(made, query.after))
     keys = [(made.expression(key.column), key.is_descending) for key in query.order]
-    selected = ", ".join([_SELECTED, *(f"{expression} AS key_{at}" for at, (expression, _) in enumerate(keys))])
     order = ", ".join(f"{expression} DESC" if is_descending else expression for expression, is_descending in keys)
+    if query.text is not None and found is not None:
+        made.require("i.id = ANY ({}::uuid[])", found)
+    elif query.text is not None:
+        if reach is not None:
+            made.look_no_further(order, reach)
+        meets = words.format(made.argument(query.text))
+        of_it = "w.workspace_id = i.workspace_id AND w.issue_id = i.id"
+        made.conditions.append(f"(SELECT {meets} FROM issue_words AS w WHERE {of_it})")
+    selected = ", ".join([_SELECTED, *(f"{expression} AS key_{at}" for at, (expression, _) in enumerate(keys))])
     limit = made.argument(query.limit + 1)
     where = " AND ".join(made.conditions)
-    return f"{head}SELECT {selected} FROM {made.tables} WHERE {where} ORDER BY {order} LIMIT {limit}", made.arguments
+    return f"SELECT {selected} FROM {made.tables} WHERE {where} ORDER BY {order} LIMIT {limit}", made.arguments
 
 
-def count_found(workspace_id: int, text: str, words: str) -> tuple[str, list[object]]:
-    """The SQL that counts what a text finds, up to one more than `MANY`."""
-    found = f"SELECT FROM issue_words AS w WHERE w.workspace_id = $1 AND {words.format('$2')} LIMIT {MANY + 1}"
-    return f"SELECT count(*) FROM ({found}) AS found", [workspace_id, text]
+def find(workspace_id: int, text: str, words: str, limit: int) -> tuple[str, list[object]]:
+    """The SQL of the ids of issues that a text finds, as one array in no order, NULL for none."""
+    found = f"SELECT w.issue_id FROM issue_words AS w WHERE w.workspace_id = $1 AND {words.format('$2')} LIMIT {limit}"
+    return f"SELECT array_agg(issue_id) FROM ({found}) AS found", [workspace_id, text]
 
 
 def _filter(made: _Statement) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from storage.postgres import PostgresStore
 from storage.tables import issue_words
-from storage.tables.issue_queries import COLUMNS, NEWEST_FIRST, IssueQuery, SortKey, count_found, statement
+from storage.tables.issue_queries import COLUMNS, MANY, NEAR, NEWEST_FIRST, IssueQuery, SortKey, find, statement
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -84,13 +84,47 @@ async def test_a_page_is_a_range_of_an_index(filled: tuple[Connection, int], que
 
 async def test_a_text_is_looked_for_in_an_index_or_walked_along_one(filled: tuple[Connection, int]) -> None:
     connection, workspace = filled
-    counting, counted = count_found(workspace, "w1", issue_words.BY_WORDS)
-    rare, of_rare = statement(workspace, IssueQuery(text="w1"), words=issue_words.BY_WORDS)
-    for plan in (await plan_of(connection, counting, *counted), await plan_of(connection, rare, *of_rare)):
-        assert "issue_words_by_word" in plan, plan
-        assert "Seq Scan" not in plan, plan
-    broad, of_broad = statement(workspace, IssueQuery(text="w1"), words=issue_words.BY_WORDS, is_broad=True)
+    finding, sought = find(workspace, "w1", issue_words.BY_WORDS, MANY + 1)
+    plan = await plan_of(connection, finding, *sought)
+    assert "issue_words_by_word" in plan, plan
+    assert "Seq Scan" not in plan, plan
+    gathered, of_gathered = statement(workspace, IssueQuery(text="w1"), found=[UUID(int=5), UUID(int=6)])
+    plan = await plan_of(connection, gathered, *of_gathered)
+    assert "Index Scan using issues_pkey" in plan, plan
+    broad, of_broad = statement(workspace, IssueQuery(text="w1"), words=issue_words.BY_WORDS)
     plan = await plan_of(connection, broad, *of_broad)
     assert "Index Scan Backward using issues_by_update" in plan, plan
     assert "Index Scan using issue_words_pkey" in plan, plan
     assert "Sort" not in plan, plan
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        (IssueQuery(text="w1"), "issues_by_update"),
+        (IssueQuery(text="w1", after=(NOW, UUID(int=5))), "issues_by_update"),
+        (IssueQuery(text="w1", status="status 1"), "issues_by_status"),
+        (IssueQuery(text="w1", user_id="user 1"), "issues_by_user"),
+        (IssueQuery(text="w1", is_deleted=True), "issues_deleted_by_update"),
+    ],
+)
+async def test_the_first_rows_are_looked_at_and_no_more(
+    filled: tuple[Connection, int], query: IssueQuery, index: str
+) -> None:
+    connection, workspace = filled
+    assert query.is_near
+    sql, arguments = statement(workspace, query, words=issue_words.BY_WORDS, reach=NEAR)
+    plan = await plan_of(connection, sql, *arguments)
+    assert f"Index Scan Backward using {index} " in plan, plan
+    assert "Sort" not in plan, plan
+    assert plan.count("Limit") == 2, plan
+
+
+def test_what_no_index_has_in_order_is_not_near() -> None:
+    for query in (
+        IssueQuery(label="l1"),
+        IssueQuery(sort=CREATED),
+        IssueQuery(status="a", user_id="b"),
+        IssueQuery(status="a", is_deleted=True),
+    ):
+        assert not query.is_near

@@ -7,7 +7,6 @@ from uuid import UUID
 
 import pytest
 
-from storage.tables import issue_queries
 from tests.server.rest.conftest import ISSUES, Api
 
 
@@ -53,9 +52,12 @@ async def test_what_is_found_follows_edits_and_can_be_filtered(api: Api) -> None
 
 
 @pytest.mark.parametrize("many", [0, 3_000])
-async def test_rare_and_broad_texts_find_the_same_pages(api: Api, many: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(issue_queries, "MANY", many)
+@pytest.mark.parametrize("near", [1, 4, 400])
+async def test_rare_and_broad_texts_find_the_same_pages(
+    api: Api, many: int, near: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("storage.issue_reader.MANY", many)
+    monkeypatch.setattr("storage.issue_reader.NEAR", near)
     for number in range(1, 8):
         await api.add(number, number, description="every word" if number % 2 else "")
     await api.read_words()
