@@ -103,11 +103,13 @@ def plan(
         is_ours = name not in clocks or at > clocks[name]
         if is_ours:
             fields[name] = value
-        clashes.append(_clash("update_update", name, touch, is_ours=is_ours, ours=_told(value), theirs=_told(standing)))
+        clashes.append(
+            _clash("update_update", name, touch, is_ours=is_ours, ours=in_json(value), theirs=in_json(standing))
+        )
     deletion = theirs.get(("fields", FIELD_KEYS[DELETED]))
     if now.deleted_at and not view[DELETED] and deletion and DELETED not in settled and _says_something(left):
-        told = {name: _told(value) for name, value in (left.fields or {}).items()} | _told_texts(left)
-        gone = _told(now.deleted_at)
+        told = {name: in_json(value) for name, value in (left.fields or {}).items()} | _told_texts(left)
+        gone = in_json(now.deleted_at)
         clashes.append(_clash("update_delete", DELETED, deletion, is_ours=False, ours=told, theirs=gone))
     return Plan(replace(left, fields=fields), clashes)
 
@@ -150,7 +152,7 @@ def _deleting(view: View, now: IssueContent, touches: Collection[Touch]) -> list
     newest = max(touches, key=lambda touch: touch.seq, default=None)
     if newest is None or not changed:
         return []
-    told = {name: _told(value) for name, value in changed.items()}
+    told = {name: in_json(value) for name, value in changed.items()}
     return [_clash("update_delete", DELETED, newest, is_ours=True, ours=None, theirs=told)]
 
 
@@ -169,7 +171,8 @@ def _says_something(changes: Changes) -> bool:
     return texts or bool(changes.fields or changes.add_labels or changes.remove_labels)
 
 
-def _told(value: object) -> object:
+def in_json(value: object) -> object:
+    """A value as the ledger has it."""
     if isinstance(value, datetime):
         return iso(value)
     if isinstance(value, frozenset):
@@ -180,4 +183,4 @@ def _told(value: object) -> object:
 def _told_texts(changes: Changes) -> dict[str, object]:
     told = {"title": changes.title, "description": changes.description}
     labels = {"add_labels": list(changes.add_labels), "remove_labels": list(changes.remove_labels)}
-    return {name: _told(value) for name, value in (told | labels).items() if value}
+    return {name: in_json(value) for name, value in (told | labels).items() if value}

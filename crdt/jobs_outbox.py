@@ -9,14 +9,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
-from crdt.based import Clash, Plan, View, others, plan, seen_after, unanswered, view_of
+from crdt.based import Clash, Plan, View, in_json, others, plan, seen_after, unanswered, view_of
 from crdt.document import Document
-from crdt.edits import MADE, OTHER_BEGINNING, Begin, Delete, Edit, make
+from crdt.edits import MADE, OTHER_BEGINNING, UNCHANGED, Begin, Delete, Edit, make
 from crdt.issue import IssueContent, read
 from crdt.jobs_history import LoggedDelta, Since, TellSince, Touch
 from crdt.loading import load_whole
 from crdt.resident import Resident
-from crdt.shape import FIELD_KEYS, Author, Changes
+from crdt.shape import FIELD_KEYS, Author, Changes, iso
 from crdt.touches import Path
 from crdt.update import EMPTY_UPDATE, merge
 
@@ -126,8 +126,10 @@ class _Desk:
         author = replace(self._job.author, at=each.at)
         update, outcome = make(self._document, UUID(self._job.issue), author, planned.edit)
         clashes = planned.clashes
-        if isinstance(each.edit, Begin) and outcome == OTHER_BEGINNING:
-            clashes = [_begun_twice(each.edit, read(self._document))]
+        if isinstance(each.edit, Begin) and outcome in (OTHER_BEGINNING, UNCHANGED):
+            now = read(self._document)
+            if outcome == OTHER_BEGINNING or _began_otherwise(each.edit, author, now):
+                clashes = [_begun_twice(each.edit, now)]
         if outcome == MADE:
             self._settled |= _fields_of(planned.edit)
         beside_others = each.base in self._sights and self._sights[each.base].is_old
@@ -158,9 +160,18 @@ class _Desk:
         return view
 
 
+def _began_otherwise(edit: Begin, author: Author, now: IssueContent) -> bool:
+    """Whether an issue with these texts and labels is somebody else's, and says something else in its fields. Those of
+    whoever comes with their own once more may have changed since."""
+    is_theirs = now.created_by == author.user and now.created_at and iso(now.created_at) == iso(author.at)
+    return not is_theirs and any(in_json(getattr(now, name)) != in_json(value) for name, value in edit.fields.items())
+
+
 def _begun_twice(edit: Begin, now: IssueContent) -> Clash:
-    ours = {"title": edit.title, "description": edit.description, "labels": sorted(set(edit.labels))}
-    theirs = {"title": now.title, "description": now.description, "labels": list(now.labels)}
+    ours: dict[str, object] = {"title": edit.title, "description": edit.description, "labels": sorted(set(edit.labels))}
+    ours |= {name: in_json(value) for name, value in edit.fields.items()}
+    theirs: dict[str, object] = {"title": now.title, "description": now.description, "labels": list(now.labels)}
+    theirs |= {name: in_json(getattr(now, name)) for name in edit.fields}
     return Clash("create_create", None, False, ours, theirs, now.created_by, at=now.created_at)
 
 

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
+from crdt.based import FIELDS
 from crdt.decisions import SetField
 from crdt.edits import Edit
 from crdt.field_writes import read_any
@@ -156,13 +157,16 @@ def edits_for(conflict: Conflict, decision: Decision) -> Sequence[Edit]:
 
 
 def _as_begun(value: object) -> Changes:
-    """Title, description and labels as one of the two beginnings had them."""
+    """Title, description, labels and fields as one of the two beginnings had them."""
     if not isinstance(value, Mapping):
         raise Invalid("value: an object with title, description and labels, or some of them")
     title, description, labels = (value.get(name) for name in ("title", "description", "labels"))
     if not (_is_text(title) and _is_text(description) and (labels is None or _are_texts(labels))):
         raise Invalid("value: title and description are texts, labels is a list of texts")
-    return Changes(title=title, description=description, labels=labels)
+    fields = {name: value[name] for name in FIELDS if name in value}
+    if not all(map(_is_text, fields.values())):
+        raise Invalid("value: fields are texts or null")
+    return Changes(title=title, description=description, labels=labels, fields=fields)
 
 
 def _is_text(value: object) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from crdt.shape import Changes
+from server.decisions import Decision, edits_for
 from storage.conflicts import Conflict, ConflictQuery
 from storage.errors import StoreUnavailable
 from storage.store import NewDelta
@@ -148,6 +150,26 @@ async def test_an_issue_that_began_otherwise_is_a_conflict_for_people(api: Api) 
     assert row.losing.value == {"title": "Slow search", "description": "Mine.", "labels": []}
     assert (await api.content(ID)).description == "It is slow."
     assert statuses(await sync(api, insert(1, description="Mine."))) == ["duplicate"]
+
+
+async def test_an_issue_that_somebody_else_began_with_other_fields_is_a_conflict_too(api: Api) -> None:
+    await sync(api, insert(1, status="open", user_id="ben"), device="desk")
+    mine = insert(1, status="done", user_id="ben") | {"created_at": "2026-01-01T00:00:00Z"}
+    assert statuses(await sync(api, mine)) == ["conflict"]
+    (row,) = await ledger(api)
+    losing, standing = cast("dict[str, str]", row.losing.value), cast("dict[str, str]", row.standing.value)
+    assert (row.kind, losing["status"], standing["status"]) == ("create_create", "done", "open")
+    assert (await api.content(ID)).status == "open"
+    (edit,) = edits_for(row, Decision("losing"))
+    assert isinstance(edit, Changes)
+    assert edit.fields == {"status": "done", "user_id": "ben"}
+
+
+async def test_who_comes_with_their_own_issue_once_more_is_no_conflict(api: Api) -> None:
+    await sync(api, insert(1, status="open"))
+    await patched(api, status="done")
+    assert statuses(await sync(api, insert(2, status="open"))) == ["applied"]
+    assert await ledger(api) == []
 
 
 async def test_a_base_is_a_version_too(api: Api) -> None:
