@@ -26,6 +26,7 @@ from server.doors.rest.accounts import Accounts
 from server.doors.rest.api import ApiServices, operations_of
 from server.doors.rest.conflicts import ConflictServices
 from server.doors.rest.frame import Frame
+from server.doors.rest.once import Repeats
 from server.doors.rest.past import Past
 from server.doors.rest.routes import routes_of
 from server.doors.rest.transfer import TransferServices
@@ -278,6 +279,7 @@ class Node:
             self._gatehouse.verify_requests(have_synced=False),
             self._gatehouse.audit.note,
             self._rates,
+            Repeats(self._opened.keyed_requests, self._clock),
         )
         opened, records = self._opened, self._records
         imports = ImportServices(records, opened.imports, opened.issues, opened.store, self._clock)

@@ -79,6 +79,7 @@ class Batch:
                 now,
                 self.conflicts.get(at, ()),
                 after,
+                author.mark,
             )
             for at, (author, update) in enumerate(zip(self.authors, self.updates, strict=True))
         ]

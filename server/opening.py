@@ -16,6 +16,7 @@ from storage.embedded import EmbeddedPostgres
 from storage.errors import StoreError
 from storage.import_ledger import ImportLedger
 from storage.issue_reader import IssueReader
+from storage.keyed_requests import KeyedRequests
 from storage.log_reader import LogReader
 from storage.logins import Logins
 from storage.migrate import migrate
@@ -31,8 +32,8 @@ CLOSE_SECONDS = 1.0  # for statements under way when everything that could wait 
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A migrated, connected store, its issues as records, what keeps the words they are found by, the accounts of
-    imports and of queued operations, who may come, and what was audited. `dsn`: the owner's · `serving_dsn`: for
-    everything that answers clients · `embedded` is None when the database is not ours."""
+    imports, of queued operations and of requests with keys, who may come, and what was audited. `dsn`: the owner's ·
+    `serving_dsn`: for everything that answers clients · `embedded` is None when the database is not ours."""
 
     store: PostgresStore
     issues: IssueReader
@@ -40,6 +41,7 @@ class Opened:
     words: Words
     imports: ImportLedger
     sync_queue: SyncQueue
+    keyed_requests: KeyedRequests
     people: People
     logins: Logins
     visitors: Visitors
@@ -74,6 +76,7 @@ async def open_store(settings: Settings, *, serving: bool = False) -> AsyncItera
             words=Words(database, bounds.of_words(settings)),
             imports=ImportLedger(database),
             sync_queue=SyncQueue(database, bounds.of_sync_queue(settings)),
+            keyed_requests=KeyedRequests(database),
             people=People(database),
             logins=Logins(database),
             visitors=Visitors(database),

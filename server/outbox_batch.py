@@ -17,7 +17,7 @@ from server.bases import Base, Bases, NoBase, conflicts_of, heads_of
 from server.clock import Clock
 from server.permissions import Identity
 from server.record_errors import Gone, RecordError, Unavailable
-from server.records import Issue, Records
+from server.records import Issue, Records, Terms
 from storage.conflicts import NewConflict
 from storage.engine import IssueKey
 from storage.issue_reader import IssueReader
@@ -211,7 +211,7 @@ class Batch:
             return [conflict for _, _, _, conflicts in attempt.told(made) for conflict in conflicts]
 
         made, seq = await services.records.make(
-            self._workspace, self._identity, issue, job, device=self._sender.device_id, write_down=write_down
+            self._workspace, self._identity, issue, job, device=self._sender.device_id, terms=Terms(write_down)
         )
         for (each, _, status, conflicts), outcome in zip(attempt.told(made), made.outcomes, strict=True):
             if conflicts and made.update == EMPTY_UPDATE:  # nothing was written that they could have gone with

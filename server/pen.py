@@ -16,7 +16,7 @@ from server.room import Room
 from server.session import Outcome, Session
 from storage.conflicts import NewConflict
 from storage.errors import Purged, StoreError
-from storage.store import Workspace
+from storage.store import Mark, Workspace
 
 _GONE: Final = "the issue was deleted for good"
 
@@ -40,14 +40,21 @@ class Pen:
             raise Unavailable("the issue cannot be opened now") from error
         return self._room
 
-    async def write(self, update: bytes, conflicts: Sequence[NewConflict] = (), after: int | None = None) -> Outcome:
-        """Submit, and wait for the commit; what it conflicts with is recorded with it. With `after`, only if that is
-        the newest seq of the issue. Raises `Unavailable` when the room ends first."""
+    async def write(
+        self,
+        update: bytes,
+        conflicts: Sequence[NewConflict] = (),
+        after: int | None = None,
+        mark: Mark | None = None,
+    ) -> Outcome:
+        """Submit, and wait for the commit; what it conflicts with and its mark are recorded with it. With `after`, only
+        if that is the newest seq of the issue. Raises `Unavailable` when the room ends first."""
         assert self._room is not None
         if self._session.is_closed:
             raise Unavailable("the issue was closed meanwhile")
         self._session.conflicts = conflicts
         self._session.after = after
+        self._session.mark = mark
         self._receipt = asyncio.get_running_loop().create_future()
         self._room.submit(self._session, update, self._answered)
         return await self._receipt

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from inspect import isawaitable
-from typing import Final, Protocol, TypeAlias, TypeVar
+from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
 
@@ -43,7 +43,8 @@ from server.session import Rejected, Stored
 from storage.conflicts import NewConflict
 from storage.engine import Engine, EngineFailed, EngineUnavailable, IssueKey
 from storage.errors import StoreError
-from storage.store import Workspace
+from storage.keyed_requests import Once
+from storage.store import Mark, Workspace
 
 _ATTEMPTS: Final = 5  # to write at a version, while others write too
 _FAILURES: Final = {
@@ -94,6 +95,17 @@ OnlyAt: TypeAlias = Callable[[int], bool]  # of a version: whether an edit may b
 
 
 @dataclass(frozen=True, slots=True)
+class Terms(Generic[Result]):
+    """On which an update is committed. `write_down` is awaited before, for who may `send` the same bytes again, and
+    says what they conflict with · `only_at`: right after a version of which it holds; then nothing is written down ·
+    `mark`: what is committed with it."""
+
+    write_down: Callable[[Result], Awaitable[Sequence[NewConflict]]] | None = None
+    only_at: OnlyAt | None = None
+    mark: Callable[[Result], Mark] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Desk:
     """Where one edit is written."""
 
@@ -130,9 +142,12 @@ class Records:
         *,
         device: str | None = None,
         only_at: OnlyAt | None = None,
+        once: Once | None = None,
     ) -> Written:
         """Make an edit and commit it. Raises `RecordError` in all its kinds."""
-        (written,) = await self.change_issue(workspace, identity, issue_id, [edit], device=device, only_at=only_at)
+        (written,) = await self.change_issue(
+            workspace, identity, issue_id, [edit], device=device, only_at=only_at, once=once
+        )
         if isinstance(written, RecordError):
             raise written
         return written
@@ -146,21 +161,22 @@ class Records:
         *,
         device: str | None = None,
         only_at: OnlyAt | None = None,
+        once: Once | None = None,
     ) -> list[Written | RecordError]:
-        """Make edits of one issue in order and commit them together; one that fails is left out. Raises `RecordError`
-        for what concerns them all."""
+        """Make edits of one issue in order and commit them together; one that fails is left out. What was made `once`
+        is only told. Raises `RecordError` for what concerns them all."""
         _check(wanted)
 
         def job(issue: Issue) -> MakeEdits:
             return MakeEdits(str(issue_id), issue.updates, issue.client_id, issue.author, wanted)
 
+        made = None if once is None else once.made.get(issue_id)
+        if made is not None:
+            return _results(Written(issue_id, made.seq, False), wanted, made.outcomes)
+        mark = None if once is None else lambda edited: once.mark(tuple(edited.outcomes))
         async with self._at_desk(workspace, identity, issue_id, device) as desk:
-            if only_at is None:
-                edited, seq, version = *await self._write(desk, job), None
-            else:
-                edited, seq, version = await self._write_at(desk, job, only_at)
-        outcomes = zip(wanted, edited.outcomes, strict=True)
-        return [_result(Written(issue_id, seq, False, version), edit, told) for edit, told in outcomes]
+            edited, seq, version = await self._write(desk, job, Terms(only_at=only_at, mark=mark))
+        return _results(Written(issue_id, seq, False, version), wanted, edited.outcomes)
 
     async def make(
         self,
@@ -170,23 +186,22 @@ class Records:
         job_of: JobOf[Result],
         *,
         device: str | None = None,
-        write_down: Callable[[Result], Awaitable[Sequence[NewConflict]]] | None = None,
-        only_at: OnlyAt | None = None,
+        terms: Terms[Result] | None = None,
     ) -> tuple[Result, int]:
-        """Have an engine make an update of an issue, and commit it: what it made, and the seq that holds it.
-        `write_down` is awaited in between, for who may `send` the same bytes again, and says what they conflict with.
-        With `only_at`, nothing is written down. Raises `RecordError`."""
+        """Have an engine make an update of an issue, and commit it: what it made, and the seq that holds it. Raises
+        `RecordError`."""
         async with self._at_desk(workspace, identity, issue_id, device) as desk:
-            if only_at is None:
-                return await self._write(desk, job_of, write_down)
-            return (await self._write_at(desk, job_of, only_at))[:2]
+            made, seq, _ = await self._write(desk, job_of, terms or Terms())
+        return made, seq
 
-    async def _write(
-        self,
-        desk: _Desk,
-        job_of: JobOf[Result],
-        write_down: Callable[[Result], Awaitable[Sequence[NewConflict]]] | None = None,
-        after: int | None = None,
+    async def _write(self, desk: _Desk, job_of: JobOf[Result], terms: Terms[Result]) -> tuple[Result, int, int | None]:
+        """What was made, the seq that holds it, and with `only_at` the version that makes."""
+        if terms.only_at is None:
+            return *await self._write_after(desk, job_of, terms, None), None
+        return await self._write_at(desk, job_of, terms, terms.only_at)
+
+    async def _write_after(
+        self, desk: _Desk, job_of: JobOf[Result], terms: Terms[Result], after: int | None
     ) -> tuple[Result, int]:
         author = Author(desk.writer.user_id, desk.writer.device_id or "", self._services.clock.now())
         client_id = self._client_id(desk.key, desk.writer.user_id)
@@ -195,11 +210,14 @@ class Records:
         made = await self._made(desk.key, await job if isawaitable(job) else job)
         if made.update == EMPTY_UPDATE:
             return made, desk.room.seq
-        with self._unless_lost(is_written_down=write_down is not None):
-            conflicts = () if write_down is None else await write_down(made)
-            return made, await _commit(desk.pen, made.update, conflicts, after)
+        with self._unless_lost(is_written_down=terms.write_down is not None):
+            conflicts = () if terms.write_down is None else await terms.write_down(made)
+            mark = None if terms.mark is None else terms.mark(made)
+            return made, await _commit(desk.pen, made.update, conflicts, after, mark)
 
-    async def _write_at(self, desk: _Desk, job_of: JobOf[Result], only_at: OnlyAt) -> tuple[Result, int, int]:
+    async def _write_at(
+        self, desk: _Desk, job_of: JobOf[Result], terms: Terms[Result], only_at: OnlyAt
+    ) -> tuple[Result, int, int]:
         """Write right after what `only_at` was asked of, and say which version that makes. Whoever is overtaken asks
         again: that the version is another one is only said of what is in the log."""
         for _ in range(_ATTEMPTS):
@@ -209,7 +227,7 @@ class Records:
             if desk.room.seq != seq:
                 continue
             try:
-                made, written = await self._write(desk, job_of, after=seq)
+                made, written = await self._write_after(desk, job_of, terms, seq)
             except Overtaken:
                 continue
             return made, written, version if made.update == EMPTY_UPDATE else version + 1
@@ -283,8 +301,14 @@ class Records:
             raise
 
 
-async def _commit(pen: Pen, update: bytes, conflicts: Sequence[NewConflict], after: int | None = None) -> int:
-    outcome = await pen.write(update, conflicts, after)
+async def _commit(
+    pen: Pen,
+    update: bytes,
+    conflicts: Sequence[NewConflict],
+    after: int | None = None,
+    mark: Mark | None = None,
+) -> int:
+    outcome = await pen.write(update, conflicts, after, mark)
     if isinstance(outcome, Stored):
         return outcome.seq
     if isinstance(outcome, session.Overtaken):
@@ -304,6 +328,10 @@ def _check(wanted: Sequence[Edit]) -> None:
             edit.check()
     except ValueError as error:
         raise Invalid(str(error)) from None
+
+
+def _results(written: Written, wanted: Sequence[Edit], outcomes: Sequence[str]) -> list[Written | RecordError]:
+    return [_result(written, edit, told) for edit, told in zip(wanted, outcomes, strict=True)]
 
 
 def _result(written: Written, edit: Edit, told: str) -> Written | RecordError:

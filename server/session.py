@@ -11,6 +11,7 @@ from server import close_codes
 from server.permissions import Identity, mandate_of, may_comment, may_edit
 from server.websocket.connection import Connection
 from storage.conflicts import NewConflict
+from storage.store import Mark
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,6 +88,7 @@ class Session:
         "is_server",
         "lacks_presence",
         "mandate",
+        "mark",
         "may_comment",
         "may_edit",
         "name",
@@ -107,6 +109,7 @@ class Session:
         self.is_server = is_server
         self.conflicts: Sequence[NewConflict] = ()  # what its update conflicts with beside what its bytes show
         self.after: int | None = None  # the seq of the issue that its update is to come right after, or not at all
+        self.mark: Mark | None = None  # committed with its update
         self._allow(identity)
         self.behind: Behind | None = None
         self.lacks_presence = False

@@ -29,7 +29,8 @@ class Corrupt(StoreError):
 
 
 class Overtaken(StoreError):
-    """An issue was written to behind what a delta was to come right after. Nothing of the batch was committed."""
+    """An issue was written to behind what a delta was to come right after, or a request was done that one was to do.
+    Nothing of the batch was committed."""
 
 
 class Purged(StoreError):

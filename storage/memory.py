@@ -61,6 +61,8 @@ class MemoryStore:
             rows.expect_there(delta.issue_id)
             if delta.after is not None and rows.stored_issue(delta.issue_id).seq > delta.after:
                 raise Overtaken(f"issue {delta.issue_id} was written to since")
+            if delta.mark is not None and (delta.issue_id, *delta.mark[:2]) in rows.marks:
+                raise Overtaken("a request was done already")
         seqs = [self._append(delta) for delta in batch]
         await self.fault("after", "append")
         return seqs
@@ -72,6 +74,8 @@ class MemoryStore:
         rows.log.append(
             Delta(new.workspace_id, seq, new.issue_id, new.update, new.actor_id, new.device_id, new.created_at)
         )
+        if new.mark is not None:
+            rows.marks.add((new.issue_id, *new.mark[:2]))
         self.ledger.record(new.workspace_id, new.issue_id, seq, new.conflicts, new.created_at)
         return seq
 

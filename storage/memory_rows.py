@@ -26,6 +26,7 @@ class Rows:
     is_projected: bool = False  # somebody has the turn
     purged: set[UUID] = field(default_factory=set)
     holes: set[int] = field(default_factory=set)
+    marks: set[tuple[UUID, str, str]] = field(default_factory=set)
 
     def deltas(self, issue_id: UUID, after: int, until: int | None = None) -> list[Delta]:
         end = self.workspace.head if until is None else until

@@ -34,6 +34,7 @@ from storage.tables import (
     issue_labels,
     issue_words,
     issues,
+    keyed_requests,
     snapshots,
     tombstones,
     workspaces,
@@ -68,7 +69,7 @@ class PostgresStore:
         raise StoreUnavailable("issues of the workspace are being purged all the while")
 
     async def _try_to_append(self, batch: Sequence[NewDelta]) -> list[int]:
-        if any(delta.conflicts or delta.after is not None for delta in batch):
+        if any(delta.conflicts or delta.after is not None or delta.mark for delta in batch):
             return deltas.numbered(batch, await self._append_with_care(batch))
         workspace_ids, *columns = deltas.append_arguments(batch)
         if len(set(workspace_ids)) > 1:
@@ -89,8 +90,8 @@ class PostgresStore:
             raise UnknownWorkspace("a delta names a workspace that does not exist")
 
     async def _append_with_care(self, batch: Sequence[NewDelta]) -> list[asyncpg.Record]:
-        """With conflicts, which are content, and what deltas are to come after. So each workspace's part runs for
-        itself; in one transaction, and in the order in which every append locks workspaces."""
+        """With conflicts, which are content, with marks, and with what deltas are to come after. So each workspace's
+        part runs for itself; in one transaction, and in the order in which every append locks workspaces."""
         parts: dict[int, list[NewDelta]] = {}
         for delta in batch:
             parts.setdefault(delta.workspace_id, []).append(delta)
@@ -100,7 +101,9 @@ class PostgresStore:
             for workspace_id, part in sorted(parts.items()):
                 await turn_to(connection, workspace_id)
                 await _expect_newest(connection, workspace_id, part)
-                bumped += await connection.fetch(conflicts.APPEND, *conflicts.append_arguments(part))
+                rows = await connection.fetch(conflicts.APPEND, *conflicts.append_arguments(part))
+                await _note_marks(connection, workspace_id, part, deltas.numbered(part, rows))
+                bumped += rows
         return bumped
 
     async def load(self, workspace_id: int, issue_id: UUID) -> StoredIssue:
@@ -346,6 +349,17 @@ async def _expect_newest(connection: Connection, workspace_id: int, part: Sequen
         overtaken = await connection.fetchval(deltas.OVERTAKEN, workspace_id, list(expected), list(expected.values()))
         if overtaken is not None:
             raise Overtaken(f"issue {overtaken} was written to since")
+
+
+async def _note_marks(connection: Connection, workspace_id: int, part: Sequence[NewDelta], seqs: Sequence[int]) -> None:
+    """Raises `Overtaken`."""
+    marked = [(delta.mark, delta.issue_id, seq) for delta, seq in zip(part, seqs, strict=True) if delta.mark]
+    if marked:
+        rows = [(mark.user_id, mark.key, issue_id, seq, ",".join(mark.outcomes)) for mark, issue_id, seq in marked]
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        noted = await connection.fetch(keyed_requests.NOTE_EDITS, workspace_id, *columns)
+        if len(noted) < len(marked):
+            raise Overtaken("a request was done already")
 
 
 async def _lock(connection: Connection, workspace_id: int, issue_id: UUID) -> tuple[int, int]:

@@ -21,11 +21,20 @@ from storage.errors import Purged
 TOMBSTONE: Final = b""
 
 
+class Mark(NamedTuple):
+    """Says, once its delta is committed, that a request is done in that issue. `outcomes`: of the edits in it."""
+
+    user_id: str
+    key: str
+    outcomes: tuple[str, ...]
+
+
 class NewDelta(NamedTuple):
     """One accepted update on its way into the log. `update` is causally closed Yjs v1 bytes, all of it new.
 
     `conflicts`: what it overwrote, or what overwrote it; recorded in the same transaction · `after`: the newest seq of
-    its issue, where it may be committed only as the next one.
+    its issue, where it may be committed only as the next one · `mark`: recorded in the same transaction, and only there
+    where it was not yet.
     """
 
     workspace_id: int
@@ -36,6 +45,7 @@ class NewDelta(NamedTuple):
     created_at: datetime
     conflicts: Sequence[NewConflict] = ()
     after: int | None = None
+    mark: Mark | None = None
 
 
 class Delta(NamedTuple):
@@ -186,8 +196,8 @@ class Store(Protocol):
     async def append(self, batch: Sequence[NewDelta]) -> list[int]:
         """Commit a batch, with the conflicts in it, in one statement and return the seq of each delta, in order. Dense
         per workspace, in commit order. Raises `UnknownWorkspace` when one delta names no workspace, `Purged` when one
-        names an issue that is purged and `Overtaken` when one would not come right `after` what it names; nothing is
-        committed then."""
+        names an issue that is purged and `Overtaken` when one would not come right `after` what it names, or its
+        `mark` is there; nothing is committed then."""
 
     async def load(self, workspace_id: int, issue_id: UUID) -> StoredIssue:
         """Newest snapshot and everything after it, in one consistent read. Raises `Purged`."""

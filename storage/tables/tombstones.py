@@ -40,6 +40,8 @@ HOLDERS: Final = (
     ("comments", "issue_id"),
     ("import_items", "issue_id"),
     ("sync_queue", "issue_id"),
+    ("keyed_requests", "issue_id"),
+    ("keyed_edits", "issue_id"),
     ("issue_labels", "issue_id"),
     ("issue_words", "issue_id"),
     ("issue_words_due", "issue_id"),

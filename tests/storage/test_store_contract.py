@@ -10,7 +10,7 @@ import pytest
 
 from crdt.issue import IssueContent
 from storage.errors import Overtaken, Trimmed, UnknownWorkspace
-from storage.store import IssueExtent, ProjectedIssue, Store, StoredIssue
+from storage.store import IssueExtent, Mark, ProjectedIssue, Store, StoredIssue
 from tests.storage.rows import ISSUE, NOON, OTHER_ISSUE, comment, new_delta, projected, snapshot
 
 UNKNOWN_WORKSPACE = 999
@@ -64,6 +64,14 @@ class TestAppend:
             await twin.append([other, first._replace(after=1)])
         assert await twin.version(workspace, ISSUE) == (2, 3)
         assert await twin.version(workspace, OTHER_ISSUE) == (2, 4)
+
+    async def test_commits_a_marked_delta_once(self, twin: Store, workspace: int) -> None:
+        marked = new_delta(workspace)._replace(mark=Mark("ana", "k", ("made",)))
+        other = marked._replace(issue_id=OTHER_ISSUE)
+        assert await twin.append([new_delta(workspace), marked, other]) == [1, 2, 3]
+        with pytest.raises(Overtaken):
+            await twin.append([new_delta(workspace), marked])
+        assert await twin.append([marked._replace(mark=Mark("ben", "k", ("made",)))]) == [4]
 
     async def test_the_version_counts_what_a_snapshot_holds_and_what_is_trimmed(
         self, twin: Store, workspace: int

@@ -63,9 +63,8 @@ def read_cursor(cursor: str | None, of: str, types: Sequence[str]) -> list[Keyse
         raise Problem(INVALID, errors=[FieldError("cursor", str(error))]) from None
 
 
-async def read_body(model: type[Model], request: Request, max_bytes: int) -> Model:
+def read_body(model: type[Model], body: bytes) -> Model:
     """A JSON body. An empty one stands for `{}`."""
-    body = await _bytes(request, max_bytes)
     try:
         return model.model_validate_json(body or b"{}", strict=True)
     except ValidationError as error:
@@ -103,7 +102,8 @@ def invalid(error: ValidationError) -> Problem:
     return Problem(INVALID, _WRONG, errors=errors)
 
 
-async def _bytes(request: Request, max_bytes: int) -> bytes:
+async def read_bytes(request: Request, max_bytes: int) -> bytes:
+    """A whole body."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk

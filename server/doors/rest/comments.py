@@ -9,7 +9,6 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Final, cast
 from urllib.parse import quote
-from uuid import uuid4
 
 from pydantic import BaseModel, Field
 
@@ -17,7 +16,7 @@ from crdt.edits import AddComment, DeleteComment, Edit, EditComment
 from crdt.issue import MAX_COMMENT_CHARS, Comment
 from server.doors.rest import cursors
 from server.doors.rest.arguments import read_cursor
-from server.doors.rest.headers import DEVICE, IF_MATCH, LOCATION, WRITTEN_TAG
+from server.doors.rest.headers import DEVICE, IDEMPOTENCY_KEY, IF_MATCH, LOCATION, WRITTEN_TAG
 from server.doors.rest.issues_read import ISSUE, reach
 from server.doors.rest.issues_write import tags_of, write
 from server.doors.rest.models import MAX_PAGE, RowsQuery, Short
@@ -135,7 +134,7 @@ ADD: Final = Operation(
         HTTPStatus.OK: Answer("You had written it already.", CommentWritten, headers=(LOCATION, WRITTEN_TAG)),
     },
     problems=(EXISTS, PRECONDITION, UNWRITABLE, FULL),
-    headers=(DEVICE, IF_MATCH),
+    headers=(DEVICE, IF_MATCH, IDEMPOTENCY_KEY),
 )
 EDIT: Final = Operation(
     method="PATCH",
@@ -150,7 +149,7 @@ EDIT: Final = Operation(
     needs=may_comment,
     answers={HTTPStatus.OK: _WRITTEN},
     problems=(PRECONDITION, UNWRITABLE, FULL),
-    headers=(DEVICE, IF_MATCH),
+    headers=(DEVICE, IF_MATCH, IDEMPOTENCY_KEY),
 )
 DELETE: Final = Operation(
     method="DELETE",
@@ -164,7 +163,7 @@ DELETE: Final = Operation(
     needs=may_comment,
     answers={HTTPStatus.OK: _WRITTEN},
     problems=(PRECONDITION, UNWRITABLE, FULL),
-    headers=(DEVICE, IF_MATCH),
+    headers=(DEVICE, IF_MATCH, IDEMPOTENCY_KEY),
 )
 
 
@@ -201,7 +200,7 @@ class Comments:
 
     async def add(self, call: Call[OfIssue, Query, CommentCreate]) -> Reply:
         """201 with its address; 200 when the caller had written it already."""
-        comment_id = call.body.id or str(uuid4())
+        comment_id = call.body.id or str(call.new_id())
         written = await self._write(call, AddComment(comment_id, call.body.body))
         status = HTTPStatus.CREATED if written.is_new else HTTPStatus.OK
         where = {LOCATION.name: f"{call.request.url.path}/{quote(comment_id)}"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from traceback import format_tb
 from typing import Any, Final
@@ -16,8 +17,9 @@ from starlette.responses import JSONResponse, Response
 from server.audit import Note, Noting, unheard
 from server.auth import IdentityUnavailable, NotAllowed, TokenRefused, Verify
 from server.doors.credentials import presented_by
-from server.doors.rest.arguments import check_conditions, check_headers, read_body, read_place, read_query
+from server.doors.rest.arguments import check_conditions, check_headers, read_body, read_bytes, read_place, read_query
 from server.doors.rest.headers import REQUEST_ID
+from server.doors.rest.once import Repeats, fingerprint, keyed_of
 from server.doors.rest.operations import JSON, Call, Nothing, Operation, Reply, Served
 from server.doors.rest.problems import (
     FORBIDDEN,
@@ -34,6 +36,7 @@ from server.doors.rest.problems import (
 from server.permissions import Identity
 from server.rates import Rates
 from storage.errors import Purged, StoreError
+from storage.keyed_requests import Once
 from storage.store import Store, Workspace
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -43,13 +46,22 @@ _SANE_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,100}")
 
 
 class Frame:
-    """Wraps what answers an operation. `note` hears of what is audited, and of who may not."""
+    """Wraps what answers an operation. `note` hears of what is audited, and of who may not. Without `repeats`, keys of
+    requests are not looked at."""
 
-    def __init__(self, store: Store, verify: Verify, note: Noting = unheard, rates: Rates | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        verify: Verify,
+        note: Noting = unheard,
+        rates: Rates | None = None,
+        repeats: Repeats | None = None,
+    ) -> None:
         self._store = store
         self._verify = verify
         self._note = note
         self._rates = rates
+        self._repeats = repeats
 
     def around(self, served: Mapping[str, Served]) -> Endpoint:
         """The endpoint of a path: HTTP method → what answers it."""
@@ -101,9 +113,10 @@ class Frame:
             check_headers(operation.headers, request)
             check_conditions(operation.headers, request)
             query = read_query(operation.query, request)
-            body = await self._body(operation, request)
+            sent = await read_bytes(request, operation.max_body_bytes) if operation.takes_body else b""
+            body = read_body(operation.body, sent) if operation.takes_body else Nothing()
             call = Call(place, query, body, request, request_id, workspace, caller)
-            answer = await served.work(call)
+            answer = await self._once(served, call, sent)
         except Problem as problem:
             if problem.kind is FORBIDDEN and caller is not None:
                 self._note(_noted(operation, request, caller, {"reason": problem.detail}, is_refused=True))
@@ -113,6 +126,24 @@ class Frame:
         if operation.audited is not None and caller is not None:
             self._note(_noted(operation, request, caller, _told(operation.audited, call)))
         return answer
+
+    async def _once(self, served: Served, call: Call[Any, Any, Any], sent: bytes) -> Reply | Response:
+        """What answers it, once where it has a key."""
+        keyed = None
+        if self._repeats is not None and served.operation.takes_key:
+            keyed = keyed_of(call.request, call.workspace, call.identity)
+        if self._repeats is None or keyed is None:
+            return await served.work(call)
+
+        async def work(once: Once) -> tuple[Response, bool]:
+            reply = await served.work(replace(call, once=once))
+            return response_of(reply), not isinstance(reply, Reply) or reply.is_final
+
+        def told(problem: Problem) -> Response:
+            return problem_response(problem, call.request_id)
+
+        asked, issue_id = fingerprint(call.request, sent), getattr(call.place, "issue", None)
+        return await self._repeats.answer(keyed, asked, issue_id, work, told)
 
     def _count(self, request: Request, caller: Identity | None = None) -> None:
         """A request from that address, then of that caller. Raises `Problem` when it comes too early."""
@@ -144,11 +175,6 @@ class Frame:
         if workspace is None:
             raise Problem(UNKNOWN_WORKSPACE)
         return workspace
-
-    async def _body(self, operation: Operation[Any, Any, Any], request: Request) -> Any:
-        if not operation.takes_body:
-            return Nothing()
-        return await read_body(operation.body, request, operation.max_body_bytes)
 
 
 def _noted(

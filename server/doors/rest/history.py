@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from crdt.jobs_reverts import MakeRevert, Reverted
 from crdt.reverts import Whose
-from server.doors.rest.headers import DEVICE, IF_MATCH
+from server.doors.rest.headers import DEVICE, IDEMPOTENCY_KEY, IF_MATCH
 from server.doors.rest.history_models import (
     MAX_CURSOR,
     BlamePage,
@@ -39,7 +39,7 @@ from server.doors.rest.problems import (
 )
 from server.permissions import may_edit, may_read
 from server.record_errors import RecordError
-from server.records import Issue, Records
+from server.records import Issue, Records, Terms
 from storage.engine import IssueKey
 from storage.log_reader import NEWEST
 from storage.timeline import logged
@@ -158,7 +158,7 @@ REVERT: Final = Operation(
     audited=(),
     answers={HTTPStatus.OK: Answer("It is committed.", RevertResult)},
     problems=(PRECONDITION, TRIMMED, UNREADABLE, UNWRITABLE, FULL),
-    headers=(DEVICE, IF_MATCH),
+    headers=(DEVICE, IF_MATCH, IDEMPOTENCY_KEY),
 )
 
 
@@ -206,6 +206,9 @@ class IssueHistory:
     async def revert(self, call: Call[OfIssue, Query, RevertRequest]) -> Reply:
         """What others have changed since is left alone, and named."""
         key = _key(call)
+        made = None if call.once is None else call.once.made.get(key.issue_id)
+        if made is not None:  # who did it did not get to say what
+            return Reply(RevertResult(id=key.issue_id, seq=made.seq, changes=[], left_alone=[]))
         reverted, seq = await self._revert(call, key, await self._since(key, call.body))
         if not reverted.is_plain:
             raise Problem(UNWRITABLE, "an embedded object stands where text should be written")
@@ -226,10 +229,12 @@ class IssueHistory:
         def job(issue: Issue) -> MakeRevert:
             return MakeRevert(issue.updates, issue.client_id, issue.author, seen, deltas, whose)
 
-        identity, only_at = call.identity, condition_of(call)
+        once = call.once
+        mark = None if once is None else lambda reverted: once.mark(())
+        terms: Terms[Reverted] = Terms(only_at=condition_of(call), mark=mark)
         try:
             return await self._records.make(
-                call.workspace, identity, key.issue_id, job, device=call.device, only_at=only_at
+                call.workspace, call.identity, key.issue_id, job, device=call.device, terms=terms
             )
         except RecordError as error:
             raise problem_of(error) from None

@@ -9,13 +9,13 @@ import asyncio
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated, Any, Final
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from pydantic import BaseModel, Field
 
 from crdt.edits import Begin
 from crdt.shape import Changes
-from server.doors.rest.headers import DEVICE
+from server.doors.rest.headers import DEVICE, IDEMPOTENCY_KEY
 from server.doors.rest.issues_read import ISSUES
 from server.doors.rest.issues_write import problem_of
 from server.doors.rest.models import IssueCreate, IssuePatch
@@ -80,7 +80,7 @@ CREATE: Final = Operation(
     body=BulkCreate,
     needs=may_edit,
     answers=_ANSWERS,
-    headers=(DEVICE,),
+    headers=(DEVICE, IDEMPOTENCY_KEY),
 )
 PATCH: Final = Operation(
     method="PATCH",
@@ -94,7 +94,7 @@ PATCH: Final = Operation(
     body=BulkPatch,
     needs=may_edit,
     answers=_ANSWERS,
-    headers=(DEVICE,),
+    headers=(DEVICE, IDEMPOTENCY_KEY),
 )
 
 
@@ -111,7 +111,9 @@ class IssuesBulk:
 
     async def create(self, call: Call[InWorkspace, Query, BulkCreate]) -> Reply:
         """201 for each that is new."""
-        return await self._write(call, [(item.id or uuid4(), item.edit()) for item in call.body.issues])
+        return await self._write(
+            call, [(item.id or call.new_id(at), item.edit()) for at, item in enumerate(call.body.issues)]
+        )
 
     async def patch(self, call: Call[InWorkspace, Query, BulkPatch]) -> Reply:
         """Those of one issue are committed together, whatever is wrong with others."""
@@ -134,14 +136,17 @@ class IssuesBulk:
             for issue, items in of_issue.items():
                 tasks.create_task(write(issue, items))
         results = [_result(issue, each, call.request_id) for (issue, _), each in zip(wanted, told, strict=True)]
-        return Reply(BulkResults(results=results), is_partial=True)
+        is_final = all(each.status < HTTPStatus.INTERNAL_SERVER_ERROR for each in results)
+        return Reply(BulkResults(results=results), is_partial=True, is_final=is_final)
 
     async def _one(
         self, call: Call[Any, Any, Any], issue: UUID, wanted: Sequence[Wanted]
     ) -> Sequence[Written | RecordError]:
         edits = [edit for _, edit in wanted]
         try:
-            return await self._records.change_issue(call.workspace, call.identity, issue, edits, device=call.device)
+            return await self._records.change_issue(
+                call.workspace, call.identity, issue, edits, device=call.device, once=call.once
+            )
         except RecordError as error:
             return [error] * len(wanted)
 

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from crdt.edits import RESTORE, Delete, Edit
 from server.doors.rest.arguments import read_condition
-from server.doors.rest.headers import DEVICE, ETAG, IF_MATCH, LOCATION, WRITTEN_TAG
+from server.doors.rest.headers import DEVICE, ETAG, IDEMPOTENCY_KEY, IF_MATCH, LOCATION, WRITTEN_TAG
 from server.doors.rest.issues_read import ISSUE, ISSUES
 from server.doors.rest.models import IssueCreate, IssuePatch, Written
 from server.doors.rest.operations import Answer, Call, Nothing, Operation, Query, Reply, Served
@@ -80,7 +80,7 @@ CREATE: Final = Operation(
         HTTPStatus.OK: Answer("It was there, and began with the same content.", Written, headers=(LOCATION,)),
     },
     problems=(EXISTS, PURGED, UNWRITABLE, FULL),
-    headers=(DEVICE,),
+    headers=(DEVICE, IDEMPOTENCY_KEY),
 )
 PATCH: Final = Operation(
     method="PATCH",
@@ -95,7 +95,7 @@ PATCH: Final = Operation(
     needs=may_edit,
     answers={HTTPStatus.OK: WRITTEN},
     problems=(PRECONDITION, UNWRITABLE, FULL),
-    headers=(DEVICE, IF_MATCH),
+    headers=(DEVICE, IF_MATCH, IDEMPOTENCY_KEY),
 )
 DELETE: Final = Operation(
     method="DELETE",
@@ -110,7 +110,7 @@ DELETE: Final = Operation(
     audited=(),
     answers={HTTPStatus.OK: WRITTEN},
     problems=(PRECONDITION, UNWRITABLE, FULL),
-    headers=(DEVICE, IF_MATCH),
+    headers=(DEVICE, IF_MATCH, IDEMPOTENCY_KEY),
 )
 RESTORE_ISSUE: Final = Operation(
     method="POST",
@@ -125,7 +125,7 @@ RESTORE_ISSUE: Final = Operation(
     audited=(),
     answers={HTTPStatus.OK: WRITTEN},
     problems=(PRECONDITION, UNWRITABLE, FULL),
-    headers=(DEVICE, IF_MATCH),
+    headers=(DEVICE, IF_MATCH, IDEMPOTENCY_KEY),
 )
 
 
@@ -146,7 +146,7 @@ class IssuesWrite:
 
     async def create(self, call: Call[InWorkspace, Query, IssueCreate]) -> Reply:
         """201 with its address; 200 when the same issue began with the same content already."""
-        issue_id = call.body.id or uuid4()
+        issue_id = call.body.id or call.new_id()
         written = await write(self._records, call, issue_id, call.body.edit())
         where = {LOCATION.name: f"{quote(call.request.url.path)}/{issue_id}"}
         return Reply(_told(written), HTTPStatus.CREATED if written.is_new else HTTPStatus.OK, where)
@@ -172,7 +172,9 @@ async def write(records: Records, call: Call[Any, Any, Any], issue_id: UUID, edi
     """Make one edit of an issue, as the headers of a request have it. Raises `Problem`."""
     only_at = condition_of(call)
     try:
-        return await records.change(call.workspace, call.identity, issue_id, edit, device=call.device, only_at=only_at)
+        return await records.change(
+            call.workspace, call.identity, issue_id, edit, device=call.device, only_at=only_at, once=call.once
+        )
     except RecordError as error:
         raise problem_of(error) from None
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from crdt.shape import Changes
 from server.doors.rest import cursors
 from server.doors.rest.arguments import read_cursor
-from server.doors.rest.headers import DEVICE, IF_MATCH
+from server.doors.rest.headers import DEVICE, IDEMPOTENCY_KEY, IF_MATCH
 from server.doors.rest.issues_read import ISSUE, reach
 from server.doors.rest.issues_write import WRITTEN, tags_of, write
 from server.doors.rest.models import MAX_PAGE, RowsQuery, Short, Written
@@ -81,7 +81,7 @@ PUT: Final = Operation(
     needs=may_edit,
     answers={HTTPStatus.OK: WRITTEN},
     problems=(PRECONDITION, UNWRITABLE, FULL),
-    headers=(DEVICE, IF_MATCH),
+    headers=(DEVICE, IF_MATCH, IDEMPOTENCY_KEY),
 )
 REMOVE: Final = Operation(
     method="DELETE",
@@ -96,7 +96,7 @@ REMOVE: Final = Operation(
     needs=may_edit,
     answers={HTTPStatus.OK: WRITTEN},
     problems=(PRECONDITION, UNWRITABLE, FULL),
-    headers=(DEVICE, IF_MATCH),
+    headers=(DEVICE, IF_MATCH, IDEMPOTENCY_KEY),
 )
 
 

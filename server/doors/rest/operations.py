@@ -10,17 +10,20 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+from uuid import UUID, uuid4, uuid5
 
 from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server.doors.rest.headers import DEVICE, Header
+from server.doors.rest.headers import DEVICE, IDEMPOTENCY_KEY, Header
 from server.doors.rest.paths import InWorkspace, OfIssue, Place
 from server.doors.rest.problems import (
     FORBIDDEN,
+    IN_PROGRESS,
     INTERNAL,
     INVALID,
+    KEY_REUSED,
     PURGED,
     TOO_LARGE,
     TOO_MANY,
@@ -29,6 +32,7 @@ from server.doors.rest.problems import (
     ProblemType,
 )
 from server.permissions import Identity
+from storage.keyed_requests import Once
 from storage.store import Workspace
 
 Method: TypeAlias = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -39,6 +43,7 @@ QUERY = TypeVar("QUERY", bound=BaseModel)
 BODY = TypeVar("BODY", bound=BaseModel)
 
 JSON: Final = "application/json"
+_IDS: Final = UUID("4a0b6a3e-2f2b-4c55-9a0e-6a1a54d2c1b7")
 MAX_BODY_BYTES: Final = 20 * 1024 * 1024  # a description of the longest kind, every character escaped, fits
 
 
@@ -67,20 +72,22 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a method answers. With `is_partial`, fields of the model that were not set are left out."""
+    """What a method answers. With `is_partial`, fields of the model that were not set are left out. Not `is_final`: the
+    same request may be answered better later."""
 
     content: BaseModel | None = None
     status: HTTPStatus = HTTPStatus.OK
     headers: Mapping[str, str] = field(default_factory=dict)
     is_partial: bool = False
+    is_final: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[PLACE, QUERY, BODY]):
     """A request whose parts are what their models say, of somebody who may make it.
 
-    `request`: for uploads, which are read as they come. A path outside of workspaces has no `workspace`, an operation
-    for everybody no `identity`; asking for them is a defect.
+    `request`: for uploads, which are read as they come · `once`: where it has an `Idempotency-Key`. A path outside of
+    workspaces has no `workspace`, an operation for everybody no `identity`; asking for them is a defect.
     """
 
     place: PLACE
@@ -90,6 +97,7 @@ class Call(Generic[PLACE, QUERY, BODY]):
     request_id: str
     found: Workspace | None = None
     caller: Identity | None = None
+    once: Once | None = None
 
     @property
     def workspace(self) -> Workspace:
@@ -102,6 +110,12 @@ class Call(Generic[PLACE, QUERY, BODY]):
         """Who asks."""
         assert self.caller is not None
         return self.caller
+
+    def new_id(self, number: int = 0) -> UUID:
+        """Of the `number`th thing that the request makes: the same one however often it is sent with one key."""
+        if self.once is None:
+            return uuid4()
+        return uuid5(_IDS, f"{self.once.keyed} {self.once.at.isoformat()} {number}")
 
     def header(self, header: Header) -> str | None:
         """What was sent of a declared header, None when it was not."""
@@ -157,6 +171,11 @@ class Operation(Generic[PLACE, QUERY, BODY]):
         """Whether a JSON body is read."""
         return self.body is not Nothing
 
+    @property
+    def takes_key(self) -> bool:
+        """Whether an `Idempotency-Key` is looked at."""
+        return IDEMPOTENCY_KEY in self.headers
+
     def every_problem(self) -> tuple[ProblemType, ...]:
         """Whatever it may answer beside `answers`."""
         found = [*self.problems, *self.place.UNKNOWN.values(), INVALID, TOO_MANY, INTERNAL, UNAVAILABLE]
@@ -166,6 +185,8 @@ class Operation(Generic[PLACE, QUERY, BODY]):
             found += [UNAUTHORIZED, FORBIDDEN]
         if self.takes_body or self.uploads:
             found.append(TOO_LARGE)
+        if self.takes_key:
+            found += [IN_PROGRESS, KEY_REUSED]
         return tuple(dict.fromkeys(found))
 
     def by(self, work: Work[PLACE, QUERY, BODY]) -> Served:

@@ -236,6 +236,20 @@ FULL: Final = ProblemType(
     "`detail` says which, and how many that is.",
     "Delete something, or write into a new issue. Deletions and changes of fields are still taken.",
 )
+IN_PROGRESS: Final = ProblemType(
+    "in-progress",
+    HTTPStatus.CONFLICT,
+    "Somebody is at it",
+    "A request with this `Idempotency-Key` is being done.",
+    "Wait as `Retry-After` says and send it again.",
+)
+KEY_REUSED: Final = ProblemType(
+    "key-reused",
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    "The key is taken",
+    "Another request had this `Idempotency-Key` less than a day ago.",
+    "Take a new key for each request, and the same one only to send it again.",
+)
 TOO_LARGE: Final = ProblemType(
     "too-large",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,

@@ -22,6 +22,7 @@ from server.doors.http import http_app
 from server.doors.rest.accounts import Accounts
 from server.doors.rest.api import ApiServices, operations_of
 from server.doors.rest.frame import Frame
+from server.doors.rest.once import Repeats
 from server.doors.rest.past import Past
 from server.doors.rest.routes import routes_of
 from server.limits import HubLimits
@@ -34,6 +35,7 @@ from storage.audit_log import AuditLog
 from storage.database import Database, DatabaseLimits, open_database
 from storage.history import History
 from storage.issue_reader import IssueReader
+from storage.keyed_requests import KeyedRequests
 from storage.log_reader import LogReader
 from storage.logins import Logins
 from storage.people import People
@@ -127,6 +129,22 @@ class Api:
             cursor = f"&cursor={page['cursor']}"
 
 
+class Later(VirtualClock):
+    """A clock that can be put forward."""
+
+    def __init__(self) -> None:
+        self.passed = timedelta()
+
+    def now(self) -> datetime:
+        return super().now() + self.passed
+
+
+@pytest.fixture
+def requests_clock() -> Later:
+    """By which keys of requests grow old."""
+    return Later()
+
+
 @pytest.fixture
 def outbox_limits() -> OutboxLimits:
     return OutboxLimits(rows_seconds=0.1)
@@ -139,7 +157,9 @@ def hub_limits() -> HubLimits:
 
 
 @pytest.fixture
-async def api(store: PostgresStore, dsn: str, outbox_limits: OutboxLimits, hub_limits: HubLimits) -> AsyncIterator[Api]:
+async def api(
+    store: PostgresStore, dsn: str, outbox_limits: OutboxLimits, hub_limits: HubLimits, requests_clock: Later
+) -> AsyncIterator[Api]:
     await store.create_workspace("main", "Main")
     await store.create_workspace("other", "Other")
     database = await open_database(dsn, DatabaseLimits(connections_max=2))
@@ -161,7 +181,8 @@ async def api(store: PostgresStore, dsn: str, outbox_limits: OutboxLimits, hub_l
         services = ApiServices(reader, records, past, NO_TRANSFER, NO_CONFLICTS, accounts, outbox, min_seq_seconds=0.1)
         served = operations_of(services)
         audit = Audit(AuditLog(database), store, VirtualClock(), AuditLimits(), lambda: None)
-        app = http_app(Metrics(), ready, routes_of(Frame(store, verify, audit.note), served))
+        repeats = Repeats(KeyedRequests(database), requests_clock)
+        app = http_app(Metrics(), ready, routes_of(Frame(store, verify, audit.note, repeats=repeats), served))
         yield Api(app, home, database, connection, audit)
     await connection.close()
     await database.close()

@@ -53,6 +53,7 @@ BODIES: Final[Mapping[str, object]] = {
     "createIssue": {"id": str(ISSUE), "title": "another"},
     "createIssues": {"issues": [{"title": "new"}]},
     "patchIssue": {"title": "changed"},
+    "patchIssues": {"issues": [{"id": str(ISSUE), "status": "done"}]},
     "addComment": {"id": "c1", "body": "another"},
     "editComment": {"body": "another"},
     "revertIssue": {"to": "1"},
@@ -254,6 +255,21 @@ async def too_late(desk: Desk, served: Served) -> str | None:
     return await desk.ask(served)
 
 
+async def with_a_used_key(desk: Desk, served: Served) -> str | None:
+    """Another device sent another request with it."""
+    key = {"idempotency_key": served.operation.id}
+    await desk.ask(served, headers=key)
+    return await desk.ask(served, headers=key | {"x_device_id": "another"})
+
+
+async def with_a_key_in_use(desk: Desk, served: Served) -> str | None:
+    """Whoever does the request has not come to an answer."""
+    key = {"idempotency_key": served.operation.id}
+    await desk.ask(served, headers=key)
+    await desk.api.connection.execute("UPDATE keyed_requests SET status = NULL, claimed_until = '2100-01-01'")
+    return await desk.ask(served, headers=key)
+
+
 PROVOCATIONS: Final[Mapping[ProblemType, Provocation]] = {
     **{kind: unknown(kind) for kind in CATALOGUE if kind.slug.startswith("unknown-") and kind not in OF_NO_OPERATION},
     p.UNKNOWN_WORKSPACE: asking(token="sam:owner:ghosts", workspace="ghosts"),
@@ -269,6 +285,8 @@ PROVOCATIONS: Final[Mapping[ProblemType, Provocation]] = {
     p.UNREADABLE_FILE: asking(query="", body=b""),
     p.LAST_OWNER: asking(),
     p.PRECONDITION: asking(headers={"if_match": '"999"'}),
+    p.KEY_REUSED: with_a_used_key,
+    p.IN_PROGRESS: with_a_key_in_use,
     p.PURGED: purged,
     p.TRIMMED: trimmed,
     p.UNREADABLE: unreadable,
@@ -276,7 +294,16 @@ PROVOCATIONS: Final[Mapping[ProblemType, Provocation]] = {
     p.EXISTS: asking(),
     p.RESOLVED: too_late,
 }
-CHANGING: Final = (p.PURGED, p.TRIMMED, p.UNREADABLE, p.UNWRITABLE, p.EXISTS, p.RESOLVED)  # the node, for all after it
+CHANGING: Final = (
+    p.KEY_REUSED,
+    p.IN_PROGRESS,
+    p.PURGED,
+    p.TRIMMED,
+    p.UNREADABLE,
+    p.UNWRITABLE,
+    p.EXISTS,
+    p.RESOLVED,
+)  # the node, for all after it
 
 
 def test_there_is_a_provocation_for_every_problem() -> None:

@@ -17,6 +17,7 @@ from server.doors.rest.accounts import Accounts
 from server.doors.rest.api import ApiServices, operations_of
 from server.doors.rest.conflicts import ConflictServices
 from server.doors.rest.frame import Frame
+from server.doors.rest.once import Repeats
 from server.doors.rest.operations import Served
 from server.doors.rest.past import Past
 from server.doors.rest.routes import routes_of
@@ -33,6 +34,7 @@ from storage.audit_log import AuditLog
 from storage.history import History
 from storage.import_ledger import ImportLedger
 from storage.issue_reader import IssueReader
+from storage.keyed_requests import KeyedRequests
 from storage.log_reader import LogReader
 from storage.logins import Logins
 from storage.people import People
@@ -149,7 +151,9 @@ async def node(api: Api, dsn: str) -> Node:
     )
     services = ApiServices(reader, records, past, transfer, conflicts, accounts, outbox, min_seq_seconds=0.1)
     served = operations_of(services)
-    app = http_app(Metrics(), ready, routes_of(Frame(store, verify), served))
+    app = http_app(
+        Metrics(), ready, routes_of(Frame(store, verify, repeats=Repeats(KeyedRequests(database), clock)), served)
+    )
     await api("POST", "/issues", {"id": str(ISSUE), "title": "there"})
     await api.project()
     return Node(app, api, served)
