@@ -303,7 +303,15 @@ class Node:
         at_once = self._settings.bulk_issues_at_once
         past = self._past()
         services = ApiServices(
-            opened.issues, records, past, transfer, conflicts, accounts, outbox, bulk_issues_at_once=at_once
+            opened.issues,
+            records,
+            past,
+            transfer,
+            conflicts,
+            accounts,
+            outbox,
+            self._gatehouse.everywhere,
+            bulk_issues_at_once=at_once,
         )
         served = operations_of(services)
         return [Route(changes.PATH, feed.answer), *routes_of(frame, served)]

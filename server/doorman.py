@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -59,11 +60,11 @@ class Doorman:
             self._refused(credentials, workspace, token, str(refused))
             raise
 
-    async def identity_of(self, token: Token, slug: str, device_id: str | None) -> Identity:
+    async def identity_of(self, token: Token, slug: str, device_id: str | None, *, introduce: bool = True) -> Identity:
         """Whom a good token names in that workspace, with that device unless it names its own. Raises as `verify`."""
         device_id = token.device_id or device_id
         try:
-            role = await self._role(token, slug, device_id)
+            role = await self._role(token, slug, device_id, introduce=introduce)
         except StoreError as error:
             raise IdentityUnavailable(str(error)) from error
         return Identity(
@@ -76,6 +77,22 @@ class Doorman:
             token_id=token.token_id,
             login_id=token.login_id,
         )
+
+    async def everywhere(self, credentials: Credentials) -> list[Identity]:
+        """Whom credentials name in each workspace where they count: the token's own, or for those of a provider a
+        query a workspace. Raises `TokenRefused` and `IdentityUnavailable`."""
+        token = await self.read(credentials.token)
+        try:
+            if token.workspace is not None:
+                return [await self.identity_of(token, token.workspace, credentials.device_id)]
+            slugs = [workspace.slug for workspace in await self._services.store.workspaces()]
+        except StoreError as error:
+            raise IdentityUnavailable(str(error)) from error
+        found = []
+        for slug in slugs:
+            with suppress(NotAllowed, TokenRefused):  # there; it may count elsewhere
+                found.append(await self.identity_of(token, slug, credentials.device_id, introduce=False))
+        return found
 
     async def read(self, token: str) -> Token:
         """What a token says, whoever of those who count issued it. Raises `TokenRefused` and `IdentityUnavailable`."""
@@ -103,14 +120,14 @@ class Doorman:
             detail = {"reason": reason}
             self._note(Note.of(slug, "authenticate", "token", who, credentials, is_refused=True, detail=detail))
 
-    async def _role(self, token: Token, slug: str, device_id: str | None) -> Role:
+    async def _role(self, token: Token, slug: str, device_id: str | None, *, introduce: bool) -> Role:
         workspace_id = await self._workspace_id(slug)
         if workspace_id is None:  # nobody has a role there, and the door says so
             return token.role or Role.VIEWER
         bearer = Bearer(token.user_id, token.acting_for, device_id, token.token_id, token.login_id)
         standing = await self._services.people.standing(workspace_id, bearer)
         role = role_of(token, standing, self._default_role)
-        if token.workspace is None:
+        if token.workspace is None and introduce:
             await self._introduce(workspace_id, token)
         return role
 

@@ -9,13 +9,14 @@ from typing import Final
 
 from server import bounds
 from server.audit import Audit
-from server.auth import Keys, Verify
+from server.auth import Credentials, Keys, Verify
 from server.auth.provider import provider_of
 from server.clock import Clock
 from server.config import Settings
 from server.doorman import Doorman, DoormanServices, Remembered
 from server.guestbook import Guestbook, GuestbookServices
 from server.opening import Opened
+from server.permissions import Identity
 from server.rates import Rates
 from server.sign_ins import SignIns, SignInServices
 from server.visits import Visits
@@ -59,6 +60,10 @@ class Gatehouse:
         )
         signing_in = SignInServices(self._doorman, keys, opened.store, opened.logins, clock, self.audit.note)
         self.sign_ins = SignIns(signing_in, bounds.of_sign_ins(settings))
+
+    async def everywhere(self, credentials: Credentials) -> list[Identity]:
+        """See `Doorman.everywhere`."""
+        return await self._doorman.everywhere(credentials)
 
     def verify_requests(self, *, have_synced: bool) -> Verify:
         """For doors with requests, which are many and come with the same token."""

@@ -8,10 +8,12 @@ from http import HTTPStatus
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from server.doors.compression import Compression
 from server.doors.rest.frame import problem_response, request_id_of
 from server.doors.rest.problems import METHOD_NOT_ALLOWED, PROBLEM_TYPE, UNKNOWN_ROUTE, Problem
 from server.metrics import Metrics
@@ -51,6 +53,7 @@ def http_app(
 
     return Starlette(
         routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", exposition), *routes],
+        middleware=[Middleware(Compression)],
         exception_handlers={HTTPException: _on_http_exception, Exception: _on_failure},
     )
 

@@ -19,6 +19,7 @@ from server.doors.rest.past import Past
 from server.doors.rest.reference import Reference
 from server.doors.rest.sync import Sync
 from server.doors.rest.transfer import Transfer, TransferServices
+from server.doors.rest.whoami import Everywhere, WhoAmI
 from server.outbox import Outbox
 from server.records import Records
 from storage.issue_reader import IssueReader
@@ -36,6 +37,7 @@ class ApiServices:
     conflicts: ConflictServices
     accounts: Accounts
     outbox: Outbox
+    everywhere: Everywhere
     min_seq_seconds: float = MIN_SEQ_SECONDS
     bulk_issues_at_once: int = 64
 
@@ -56,5 +58,6 @@ def operations_of(services: ApiServices) -> list[Served]:
         *Sync(services.outbox).operations(),
         *services.accounts.operations(),
         *workspace.operations(),
+        *WhoAmI(services.everywhere).operations(),
     ]
     return [*served, *Reference(served).operations()]

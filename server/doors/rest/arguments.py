@@ -12,7 +12,7 @@ from starlette.requests import Request
 from server.doors.rest import cursors
 from server.doors.rest.headers import IF_MATCH, IF_NONE_MATCH, Header
 from server.doors.rest.paths import Place
-from server.doors.rest.problems import INVALID, TOO_LARGE, FieldError, Problem
+from server.doors.rest.problems import ENCODED, INVALID, TOO_LARGE, FieldError, Problem
 from server.doors.rest.tags import Tags, read_tags
 from storage.tables.issue_queries import KeysetValue
 
@@ -77,6 +77,12 @@ def check_headers(headers: Sequence[Header], request: Request) -> None:
     if long:
         errors = [FieldError(header.name, f"has more than {header.max_chars} characters") for header in long]
         raise Problem(INVALID, _WRONG, errors=errors)
+
+
+def check_encoding(request: Request) -> None:
+    """A body is taken as it is: a few bytes may be a compressed gigabyte."""
+    if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        raise Problem(ENCODED, headers={"Accept-Encoding": "identity"})
 
 
 def check_conditions(headers: Sequence[Header], request: Request) -> None:

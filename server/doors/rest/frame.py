@@ -17,7 +17,15 @@ from starlette.responses import JSONResponse, Response
 from server.audit import Note, Noting, unheard
 from server.auth import IdentityUnavailable, NotAllowed, TokenRefused, Verify
 from server.doors.credentials import presented_by
-from server.doors.rest.arguments import check_conditions, check_headers, read_body, read_bytes, read_place, read_query
+from server.doors.rest.arguments import (
+    check_conditions,
+    check_encoding,
+    check_headers,
+    read_body,
+    read_bytes,
+    read_place,
+    read_query,
+)
 from server.doors.rest.headers import REQUEST_ID
 from server.doors.rest.once import Repeats, fingerprint, keyed_of
 from server.doors.rest.operations import JSON, Call, Nothing, Operation, Reply, Served
@@ -112,6 +120,8 @@ class Frame:
                 raise Problem(FORBIDDEN, f"the role {caller.role} does not allow it")
             check_headers(operation.headers, request)
             check_conditions(operation.headers, request)
+            if operation.takes_body or operation.uploads:
+                check_encoding(request)
             query = read_query(operation.query, request)
             sent = await read_bytes(request, operation.max_body_bytes) if operation.takes_body else b""
             body = read_body(operation.body, sent) if operation.takes_body else Nothing()

@@ -20,7 +20,7 @@ from server.doors.rest.problems import (
     UNREADABLE,
     Problem,
 )
-from server.doors.rest.tags import read_tags, tag_of
+from server.doors.rest.tags import names, tag_of
 from server.permissions import may_read
 from storage.issue_reader import IssueReader
 from storage.store import ProjectedIssue, Workspace
@@ -96,7 +96,7 @@ class IssuesRead:
         """304 when the caller has this version already."""
         row = await self._row(call)
         etag = tag_of(row.version, call.query.fields)
-        if _names(call.header(IF_NONE_MATCH), etag):
+        if names(call.header(IF_NONE_MATCH), etag):
             return Reply(status=HTTPStatus.NOT_MODIFIED, headers={ETAG.name: etag})
         return Reply(call.query.shown(row), headers={ETAG.name: etag}, is_partial=True)
 
@@ -119,11 +119,3 @@ async def reach(
     """Wait for the rows. Raises `Problem` when they are not there in time."""
     if seq and not await reader.wait_for(workspace.id, seq, seconds, with_words=with_words):
         raise Problem(NOT_PROJECTED, f"seq {seq} cannot be read yet", headers=SOON)
-
-
-def _names(if_none_match: str | None, etag: str) -> bool:
-    """Whether the caller has it. What cannot be read names nothing: the answer is only longer."""
-    try:
-        return if_none_match is not None and read_tags(if_none_match).name(etag)
-    except ValueError:
-        return False

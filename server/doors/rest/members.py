@@ -129,6 +129,37 @@ SIGN_OUT: Final = Operation(
 )
 
 
+class User(BaseModel):
+    """Somebody an issue may be assigned to: what people see of each other."""
+
+    id: str
+    name: str | None
+    role: Role | None
+
+
+class Users(BaseModel):
+    """`next`: `after` of the next page, null at the end."""
+
+    users: list[User]
+    next: str | None
+
+
+USERS: Final = Operation(
+    method="GET",
+    path="/v1/workspaces/{workspace}/users",
+    id="listUsers",
+    tag="members",
+    summary="People an issue may be assigned to",
+    description="Those of `members` who belong here, without addresses and devices. `role` is null for those "
+    "whose tokens alone say what they may.",
+    place=InWorkspace,
+    query=MembersQuery,
+    body=Nothing,
+    needs=may_read,
+    answers={HTTPStatus.OK: Answer("A page of them.", Users)},
+)
+
+
 class MemberOperations:
     """What answers them."""
 
@@ -138,7 +169,13 @@ class MemberOperations:
 
     def operations(self) -> list[Served]:
         """What is served here."""
-        return [LIST.by(self.list), PUT.by(self.put), REMOVE.by(self.remove), SIGN_OUT.by(self.sign_out)]
+        return [
+            LIST.by(self.list),
+            USERS.by(self.users),
+            PUT.by(self.put),
+            REMOVE.by(self.remove),
+            SIGN_OUT.by(self.sign_out),
+        ]
 
     async def list(self, call: Call[InWorkspace, MembersQuery, Nothing]) -> Reply:
         """A page."""
@@ -146,6 +183,14 @@ class MemberOperations:
         page = rows[: call.query.limit]
         following = page[-1].id if len(rows) > len(page) else None
         return Reply(Memberships(members=[_shown(row) for row in page], next=following))
+
+    async def users(self, call: Call[InWorkspace, MembersQuery, Nothing]) -> Reply:
+        """A page; shorter than asked for where somebody on it was taken out."""
+        rows = await self._people.members(call.workspace.id, call.query.after, call.query.limit + 1)
+        page = rows[: call.query.limit]
+        following = page[-1].id if len(rows) > len(page) else None
+        users = [User(id=row.id, name=row.name, role=_role(row)) for row in page if not row.is_removed]
+        return Reply(Users(users=users, next=following))
 
     async def put(self, call: Call[OfUser, Query, MembershipChange]) -> Reply:
         """A new member, or another role for one."""
@@ -196,10 +241,14 @@ def _last_owner_stays() -> Iterator[None]:
         raise Problem(LAST_OWNER, str(refused)) from None
 
 
+def _role(row: MemberRow) -> Role | None:
+    return None if row.role is None else Role(row.role)
+
+
 def _shown(row: MemberRow) -> Membership:
     return Membership(
         user_id=row.id,
-        role=None if row.role is None else Role(row.role),
+        role=_role(row),
         name=row.name,
         email=row.email,
         created_at=row.created_at,

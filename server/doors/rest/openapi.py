@@ -61,7 +61,7 @@ def _operation(operation: AnyOperation, schemas: Schemas) -> dict[str, Any]:
         "summary": operation.summary,
         "parameters": [*_path_parameters(operation), *_query_parameters(operation), *_headers(operation)],
         "responses": _responses(operation, schemas),
-        "security": [] if operation.needs is None else [{name: []} for name in _SECURITY],
+        "security": [] if operation.needs is None and not operation.reads_token else [{name: []} for name in _SECURITY],
     }
     if operation.description:
         described["description"] = operation.description

@@ -19,6 +19,7 @@ from starlette.responses import Response
 from server.doors.rest.headers import DEVICE, IDEMPOTENCY_KEY, Header
 from server.doors.rest.paths import InWorkspace, OfIssue, Place
 from server.doors.rest.problems import (
+    ENCODED,
     FORBIDDEN,
     IN_PROGRESS,
     INTERNAL,
@@ -133,7 +134,8 @@ Work = Callable[[Call[PLACE, QUERY, BODY]], Awaitable[Reply | Response]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation(Generic[PLACE, QUERY, BODY]):
-    """One method on one path. `Nothing` stands for no body. `needs` None: for everybody, without a token. `problems`
+    """One method on one path. `Nothing` stands for no body. `needs` None: for everybody, without a token;
+    or, where it `reads_token`, for whoever has one that counts somewhere, which what answers it sees to. `problems`
     are those beside what any operation may answer. `uploads`: media types of a body that is no JSON; `body` is
     `Nothing` then, and what answers it reads `call.request.stream()` itself, within bounds of its own. `audited`: it
     goes into the audit log with what the path names and these fields of the query and the body; None: it does not."""
@@ -148,6 +150,7 @@ class Operation(Generic[PLACE, QUERY, BODY]):
     query: type[QUERY]
     body: type[BODY]
     needs: Permission | None
+    reads_token: bool = False
     answers: Mapping[HTTPStatus, Answer]
     problems: tuple[ProblemType, ...] = ()
     headers: tuple[Header, ...] = ()
@@ -184,7 +187,7 @@ class Operation(Generic[PLACE, QUERY, BODY]):
         if self.needs is not None:
             found += [UNAUTHORIZED, FORBIDDEN]
         if self.takes_body or self.uploads:
-            found.append(TOO_LARGE)
+            found += [TOO_LARGE, ENCODED]
         if self.takes_key:
             found += [IN_PROGRESS, KEY_REUSED]
         return tuple(dict.fromkeys(found))

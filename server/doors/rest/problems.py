@@ -250,6 +250,13 @@ KEY_REUSED: Final = ProblemType(
     "Another request had this `Idempotency-Key` less than a day ago.",
     "Take a new key for each request, and the same one only to send it again.",
 )
+ENCODED: Final = ProblemType(
+    "encoded",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    "Compressed bodies are not taken",
+    "The body has a `Content-Encoding`.",
+    "Send it as it is.",
+)
 TOO_LARGE: Final = ProblemType(
     "too-large",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,

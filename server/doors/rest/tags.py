@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Final
 from zlib import crc32
 
+from server.doors.compression import COMPRESSED
+
 ANY: Final = "*"
-COMPRESSED: Final = "-gzip"
 _TAG: Final = re.compile(r'[ \t]*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*')
 _MAX_TAGS: Final = 20
 
@@ -55,3 +56,11 @@ def read_tags(header: str) -> Tags:
             break
         at += 1
     raise ValueError(f"is neither * nor up to {_MAX_TAGS} entity tags with commas between them")
+
+
+def names(if_none_match: str | None, etag: str) -> bool:
+    """Whether the caller has it. What cannot be read names nothing: the answer is only longer."""
+    try:
+        return if_none_match is not None and read_tags(if_none_match).name(etag)
+    except ValueError:
+        return False

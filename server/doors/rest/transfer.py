@@ -12,10 +12,10 @@ from typing import IO, Final, cast
 from urllib.parse import quote
 
 from starlette.requests import Request
-from starlette.responses import StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from server.doors.rest.headers import ETAG, SEQ
+from server.doors.rest.headers import ETAG, IF_NONE_MATCH, SEQ
 from server.doors.rest.operations import Answer, Call, Nothing, Operation, Query, Reply, Served
 from server.doors.rest.paths import InWorkspace
 from server.doors.rest.problems import (
@@ -28,6 +28,7 @@ from server.doors.rest.problems import (
     UNREADABLE_FILE,
     Problem,
 )
+from server.doors.rest.tags import names
 from server.doors.rest.transfer_models import Batch, Batches, ExportQuery, Imported, ImportQuery, OfImport, Undone
 from server.import_undo import undo
 from server.imports import Importer, ImportPlan, ImportServices
@@ -56,8 +57,10 @@ EXPORT: Final = Operation(
     audited=("format",),
     answers={
         HTTPStatus.OK: Answer("The file.", headers=(ETAG, SEQ), media=tuple(each.media_type for each in Format)),
+        HTTPStatus.NOT_MODIFIED: Answer("It is what `If-None-Match` names.", headers=(ETAG,)),
     },
     problems=(BUSY,),
+    headers=(IF_NONE_MATCH,),
 )
 IMPORT: Final = Operation(
     method="POST",
@@ -127,14 +130,18 @@ class Transfer:
         """What is served here."""
         return [EXPORT.by(self.export), IMPORT.by(self.bring), IMPORTS.by(self.list), UNDO.by(self.undo)]
 
-    async def export(self, call: Call[InWorkspace, ExportQuery, Nothing]) -> StreamingResponse:
+    async def export(self, call: Call[InWorkspace, ExportQuery, Nothing]) -> Response:
         """Open, so that what goes wrong is still a problem document; then stream, and close whatever happens."""
         stack = AsyncExitStack()
         try:
             await stack.enter_async_context(self._exports.one())
             slug = call.workspace.slug
             export = await stack.enter_async_context(open_export(self._services.dsn, slug, self._services.export))
-            return _Download(stack, export, call.query)
+            download = _Download(stack, export, call.query)
+            if names(call.header(IF_NONE_MATCH), tag := download.headers[ETAG.name]):
+                await stack.aclose()
+                return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={ETAG.name: tag})
+            return download
         except BaseException:
             await stack.aclose()
             raise

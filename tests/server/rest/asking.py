@@ -37,6 +37,11 @@ async def verify(credentials: Credentials, workspace: str | None) -> Identity:
     return for_workspace(Identity("ana", token, Role.MEMBER), workspace)
 
 
+async def everywhere(credentials: Credentials) -> list[Identity]:
+    """Where the tokens of `verify` count."""
+    return [await verify(credentials, None)]
+
+
 async def ask(app: Starlette, method: str, address: str, **more: Any) -> tuple[int, Any, dict[str, str]]:
     """Status, JSON and headers of the answer. `more` as for `ask_raw`."""
     status, content, headers = await ask_raw(app, method, address, **more)

@@ -47,7 +47,7 @@ from storage.timeline import Timeline
 from storage.visitors import Visitors
 from storage.words import Words, WordsLimits
 from tests.server.house import House, house
-from tests.server.rest.asking import NO_CONFLICTS, NO_TRANSFER, ask, verify
+from tests.server.rest.asking import NO_CONFLICTS, NO_TRANSFER, ask, everywhere, verify
 from tests.simulation.time import VirtualClock
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -178,7 +178,9 @@ async def api(
             OutboxServices(records, SyncQueue(database), store, reader, clock, Bases(log, timeline)),
             outbox_limits,
         )
-        services = ApiServices(reader, records, past, NO_TRANSFER, NO_CONFLICTS, accounts, outbox, min_seq_seconds=0.1)
+        services = ApiServices(
+            reader, records, past, NO_TRANSFER, NO_CONFLICTS, accounts, outbox, everywhere, min_seq_seconds=0.1
+        )
         served = operations_of(services)
         audit = Audit(AuditLog(database), store, VirtualClock(), AuditLimits(), lambda: None)
         repeats = Repeats(KeyedRequests(database), requests_clock)

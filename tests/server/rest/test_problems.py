@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from server.auth import refresh
+from server.auth import Credentials, refresh
 from server.buckets import Allowance
 from server.doors.http import http_app
 from server.doors.rest import problems as p
@@ -20,7 +20,9 @@ from server.doors.rest.problems import CATALOGUE, TYPE_PREFIX, ProblemType
 from server.doors.rest.routes import routes_of
 from server.doors.rest.sign_ins import SignInOperations
 from server.doors.rest.transfer import Transfer
+from server.doors.rest.whoami import WhoAmI
 from server.metrics import Metrics
+from server.permissions import Identity
 from server.rates import RateLimits, Rates
 from server.sign_ins import SignIns, SignInServices
 from storage.compactor import Compactor
@@ -164,17 +166,23 @@ def failing_with(error: Exception) -> Provocation:
 
 async def not_let_in(desk: Desk, served: Served) -> str | None:
     """With a token that is none."""
-    if served.operation.needs is None:
+    if served.operation.needs is None and not served.operation.reads_token:
         return await signing_in(desk, served, "nonsense")
     return await desk.ask(served, token="nobody")
 
 
 async def of_another_workspace(desk: Desk, served: Served) -> str | None:
     """With the token of another workspace, or of one that is gone."""
+    if served.operation.reads_token:
+        return await desk.ask(served, app=desk.app(WhoAmI(nowhere).operations()))
     if served.operation.needs is None:
         gone = Login(1, UUID(int=1), "ana", None, None, None, VirtualClock().now(), "secret")
         return await signing_in(desk, served, refresh.written("ghosts", gone))
     return await desk.ask(served, token="sam:owner:other")
+
+
+async def nowhere(_credentials: Credentials) -> list[Identity]:
+    return []
 
 
 async def signing_in(desk: Desk, served: Served, token: str) -> str | None:
@@ -278,6 +286,7 @@ PROVOCATIONS: Final[Mapping[ProblemType, Provocation]] = {
     p.INVALID: asking(query="nonsense=1"),
     p.TOO_MANY: too_often,
     p.TOO_LARGE: too_large,
+    p.ENCODED: asking(headers={"content_encoding": "gzip"}),
     p.BUSY: in_a_crowd,
     p.INTERNAL: failing_with(ValueError("a defect")),
     p.UNAVAILABLE: failing_with(StoreUnavailable("no connection")),
