@@ -98,11 +98,12 @@ OnlyAt: TypeAlias = Callable[[int], bool]  # of a version: whether an edit may b
 class Terms(Generic[Result]):
     """On which an update is committed. `write_down` is awaited before, for who may `send` the same bytes again, and
     says what they conflict with · `only_at`: right after a version of which it holds; then nothing is written down ·
-    `mark`: what is committed with it."""
+    `mark`: what is committed with it · `when`: awaited before, once it is made."""
 
     write_down: Callable[[Result], Awaitable[Sequence[NewConflict]]] | None = None
     only_at: OnlyAt | None = None
     mark: Callable[[Result], Mark] | None = None
+    when: Callable[[], Awaitable[None]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +163,10 @@ class Records:
         device: str | None = None,
         only_at: OnlyAt | None = None,
         once: Once | None = None,
+        when: Callable[[], Awaitable[None]] | None = None,
     ) -> list[Written | RecordError]:
         """Make edits of one issue in order and commit them together; one that fails is left out. What was made `once`
-        is only told. Raises `RecordError` for what concerns them all."""
+        is only told; `when` is awaited once edits are made. Raises `RecordError` for what concerns them all."""
         _check(wanted)
 
         def job(issue: Issue) -> MakeEdits:
@@ -175,7 +177,7 @@ class Records:
             return _results(Written(issue_id, made.seq, False), wanted, made.outcomes)
         mark = None if once is None else lambda edited: once.mark(tuple(edited.outcomes))
         async with self._at_desk(workspace, identity, issue_id, device) as desk:
-            edited, seq, version = await self._write(desk, job, Terms(only_at=only_at, mark=mark))
+            edited, seq, version = await self._write(desk, job, Terms(only_at=only_at, mark=mark, when=when))
         return _results(Written(issue_id, seq, False, version), wanted, edited.outcomes)
 
     async def make(
@@ -210,6 +212,8 @@ class Records:
         made = await self._made(desk.key, await job if isawaitable(job) else job)
         if made.update == EMPTY_UPDATE:
             return made, desk.room.seq
+        if terms.when is not None:
+            await terms.when()
         with self._unless_lost(is_written_down=terms.write_down is not None):
             conflicts = () if terms.write_down is None else await terms.write_down(made)
             mark = None if terms.mark is None else terms.mark(made)

@@ -1,6 +1,7 @@
 """`POST` and `PATCH …/issues/bulk`: many issues in one request, each with a result of its own.
 
-Issues are written side by side, so that their edits are committed together; edits of one issue are made in their order.
+Issues are written side by side, and what is made of them is committed together; edits of one issue are made in their
+order.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from server.doors.rest.models import IssueCreate, IssuePatch
 from server.doors.rest.operations import Answer, Call, Nothing, Operation, Query, Reply, Served
 from server.doors.rest.paths import InWorkspace
 from server.doors.rest.problems import ProblemDocument
+from server.muster import Entry, Muster
 from server.permissions import may_edit
 from server.record_errors import Invalid, RecordError
 from server.records import Records, Written
@@ -125,12 +127,16 @@ class IssuesBulk:
         for at, (issue, _) in enumerate(wanted):
             if told[at] is None:
                 of_issue.setdefault(issue, []).append(at)
-        places = asyncio.Semaphore(self._at_once)
+        muster = Muster(len(of_issue), self._at_once)
 
         async def write(issue: UUID, items: list[int]) -> None:
-            async with places:
-                for at, result in zip(items, await self._one(call, issue, [wanted[at] for at in items]), strict=True):
-                    told[at] = result
+            entry = await muster.enter()
+            try:
+                results = await self._one(call, issue, [wanted[at] for at in items], entry)
+            finally:
+                entry.leave()
+            for at, result in zip(items, results, strict=True):
+                told[at] = result
 
         async with asyncio.TaskGroup() as tasks:
             for issue, items in of_issue.items():
@@ -140,12 +146,12 @@ class IssuesBulk:
         return Reply(BulkResults(results=results), is_partial=True, is_final=is_final)
 
     async def _one(
-        self, call: Call[Any, Any, Any], issue: UUID, wanted: Sequence[Wanted]
+        self, call: Call[Any, Any, Any], issue: UUID, wanted: Sequence[Wanted], entry: Entry
     ) -> Sequence[Written | RecordError]:
         edits = [edit for _, edit in wanted]
         try:
             return await self._records.change_issue(
-                call.workspace, call.identity, issue, edits, device=call.device, once=call.once
+                call.workspace, call.identity, issue, edits, device=call.device, once=call.once, when=entry.made
             )
         except RecordError as error:
             return [error] * len(wanted)
