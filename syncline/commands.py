@@ -23,8 +23,7 @@ from syncline.issue import Issue
 from syncline.issues import UNCHANGED
 from syncline.places import Place, with_place
 from syncline.receipts import Receipt
-from syncline.running import FAILED, complain, run, where_it_stands, within
-from syncline.status import State
+from syncline.running import FAILED, TROUBLE, complain, run, where_it_stands, within
 
 _Id = Annotated[str, typer.Argument(metavar="ID", help="the issue's id, or its beginning")]
 _Title = Annotated[str | None, typer.Option(help="new title")]
@@ -101,7 +100,7 @@ def create(
         )
         await _report(place, client, receipt)
 
-    run(place, work, needs_catch_up=False)
+    run(place, work, needs_the_server=False)
 
 
 @with_place
@@ -169,7 +168,7 @@ def watch(
         await watch_issues(client, is_wanted, as_json=place.as_json)
 
     with suppress(KeyboardInterrupt):
-        run(place, work, needs_catch_up=False)
+        run(place, work, needs_the_server=False)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -219,7 +218,7 @@ async def _report(place: Place, client: Client, receipt: Receipt) -> None:
 async def _first(receipt: Receipt, client: Client) -> int | None:
     """The seq; None as soon as it is clear that it will take long."""
     answer = asyncio.ensure_future(receipt.committed)
-    trouble = asyncio.ensure_future(client.status.until(State.OFFLINE, State.NEEDS_AUTH, State.ERROR))
+    trouble = asyncio.ensure_future(client.status.until(*TROUBLE))
     try:
         await asyncio.wait((answer, trouble), return_when=asyncio.FIRST_COMPLETED)
         return answer.result() if answer.done() else None

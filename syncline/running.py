@@ -1,4 +1,4 @@
-"""How a command of `syncline issues` runs: with a client that has caught up, and a line for what goes wrong."""
+"""How a command of `syncline issues` runs: with a client in step with the server, and a line for what goes wrong."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from syncline.status import State
 
 T = TypeVar("T")
 
+TROUBLE: Final = (State.OFFLINE, State.NEEDS_AUTH, State.ERROR)
 FAILED: Final = 1
 MISUSED: Final = 2
 
 
-def run(place: Place, work: Callable[[Client], Awaitable[None]], *, needs_catch_up: bool = True) -> None:
-    """Open, catch up as far as the time allows, work. What goes wrong for a known reason ends in one line."""
+def run(place: Place, work: Callable[[Client], Awaitable[None]], *, needs_the_server: bool = True) -> None:
+    """Open, get in step as far as the time allows, work. What goes wrong for a known reason ends in one line."""
     try:
-        asyncio.run(_open(place, work, needs_catch_up))
+        asyncio.run(_open(place, work, needs_the_server))
     except (NotAccepted, SynclineError) as error:
         complain(str(error))
         raise typer.Exit(FAILED) from None
@@ -33,13 +34,19 @@ def run(place: Place, work: Callable[[Client], Awaitable[None]], *, needs_catch_
         raise typer.Exit(MISUSED) from None
 
 
-async def _open(place: Place, work: Callable[[Client], Awaitable[None]], needs_catch_up: bool) -> None:
+async def _open(place: Place, work: Callable[[Client], Awaitable[None]], needs_the_server: bool) -> None:
     async with Client(place.url, token=place.token, workspace=place.workspace, path=place.path()) as client:
-        if needs_catch_up and place.wait:
-            # Offline ends the wait, too: what is here is all there is to work on.
-            ends = client.status.until(State.LIVE, State.OFFLINE, State.NEEDS_AUTH, State.ERROR)
-            await within(ends, place.wait)
+        if needs_the_server and place.wait:
+            await within(_in_step(client), place.wait)
         await work(client)
+
+
+async def _in_step(client: Client) -> None:
+    """Caught up, and what earlier commands left in the outbox is sent. Offline is an end, too: what is here is all
+    there is to work on."""
+    async for now in client.status:
+        if now.state in TROUBLE or (now.state is State.LIVE and not now.pending):
+            return
 
 
 def where_it_stands(client: Client) -> str:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from pycrdt import Doc, Text
+from typer.testing import CliRunner
 
 from syncline import Client, State, Status
 from syncline.backoff import Backoff
+from syncline.commands import application
 from tests.peers.forked_server import forking
 from tests.peers.pycrdt_peer import provided
 from tests.peers.server_process import CHECKOUT, ServerProcess, plain_environment
@@ -91,6 +95,23 @@ async def test_two_clients_edit_at_once_offline_and_across_a_restart(server: Ser
         await asyncio.gather(ana.sent(), ben.sent())
         texts = await asyncio.gather(*(described(client, issue_id, "Since", "twenty") for client in (ana, ben)))
         assert texts == ["Since Tuesday, it takes twenty seconds."] * 2
+
+
+async def test_a_command_sends_what_earlier_ones_kept_before_it_shows_anything(
+    server: ServerProcess, tmp_path: Path
+) -> None:
+    store = str(tmp_path / "a.db")
+    options = ["--token", server.token("ana"), "--store", store, "--json"]
+    offline, online = ["--url", "http://127.0.0.1:9", "--wait", "0"], ["--url", f"http://127.0.0.1:{server.port}"]
+
+    async def run(*arguments: str) -> dict[str, Any]:
+        result = await asyncio.to_thread(CliRunner().invoke, application(), [*arguments, *options])
+        found: dict[str, Any] = json.loads(result.stdout)
+        return found
+
+    made = await run("create", "Search", *offline)
+    shown = await run("show", made["id"], *online, "--wait", "20")
+    assert (made["pending"], shown["pending"]) == (1, 0)
 
 
 async def test_open_documents_see_each_other_at_once(server: ServerProcess) -> None:
