@@ -93,6 +93,8 @@ def of_rates(settings: Settings) -> RateLimits:
         user=_allowance(settings.max_user_requests),
         workspace=_allowance(settings.max_workspace_requests),
         address=_allowance(settings.max_address_requests),
+        failures=Allowance(settings.failed_login_rate, settings.failed_logins),
+        longest_delay=settings.failed_login_delay_seconds,
         offences=Allowance(settings.max_user_offences, settings.max_user_offences * OFFENCES_AT_ONCE),
     )
 
@@ -267,7 +269,10 @@ def of_engine(settings: Settings) -> EngineLimits:
 
 def of_projector(settings: Settings) -> ProjectorLimits:
     """The projection."""
+    defaults = ProjectorLimits()
     return ProjectorLimits(
+        # A turn holds one connection and reads with another: as many turns as connections would wait for ever.
+        workspaces_at_once=min(defaults.workspaces_at_once, of_database(settings).connections_max - 1),
         page_deltas=settings.projection_page_deltas,
         settle_seconds=settings.projection_settle_seconds,
         poll_seconds=settings.projection_poll_seconds,

@@ -61,7 +61,7 @@ class Settings(BaseModel):
     data_dir: Path = _setting(Path(".syncline"), "where the embedded Postgres and the token key live")
     database_url: SecretStr | None = _setting(None, "a Postgres (15 or newer) to use instead of the embedded one")
     max_database_connections: int = _setting(
-        8, "connections this node opens to Postgres, besides the one that appends", ge=3
+        8, "connections this node opens to Postgres, besides the one that appends", ge=4
     )
     token_keys: Path | None = _setting(
         None, "directory with the Ed25519 keys that sign tokens; default: keys in the data directory, made once"
@@ -122,6 +122,11 @@ class Settings(BaseModel):
         " up to 10 s; 0 for any",
         ge=0,
     )
+    failed_logins: float = _setting(
+        20.0, "refused tokens of one address but this machine's that are answered at once; then each waits longer", ge=1
+    )
+    failed_login_rate: float = _setting(1.0, "of them a second in the long run; 0 for any", ge=0)
+    failed_login_delay_seconds: float = _setting(10.0, "longest such wait", ge=0, le=60)
     max_message_rate: float = _setting(
         5_000.0, "messages a second from one WebSocket, tenfold at once; more are read later; 0 for any", ge=0
     )

@@ -11,6 +11,7 @@ from server.engine import EngineLimits
 from server.feed import FeedLimits
 from server.limits import HubLimits, RelayLimits
 from server.outbox_batch import OutboxLimits
+from server.rates import RateLimits
 from server.websocket import SocketLimits
 from storage.activity import ActivityLimits
 from storage.compactor import CompactorLimits
@@ -62,6 +63,11 @@ def test_everything_else() -> None:
     assert bounds.of_sync_queue(DEFAULTS) == SyncQueueLimits()
     assert bounds.of_timeline(DEFAULTS) == TimelineLimits()
     assert bounds.of_activity(DEFAULTS) == ActivityLimits()
+
+
+def test_refused_tokens() -> None:
+    made, wanted = bounds.of_rates(DEFAULTS), RateLimits()
+    assert (made.failures, made.longest_delay) == (wanted.failures, wanted.longest_delay)
 
 
 def test_a_feed_that_waits_is_told_when_there_is_room_again() -> None:

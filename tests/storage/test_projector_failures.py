@@ -8,8 +8,11 @@ from uuid import UUID
 
 import pytest
 
+from server import bounds
+from server.config import Settings
 from server.engine import EngineLimits, EnginePool
 from server.engine_child import ChildLimits, default_command
+from storage.database import open_database
 from storage.engine import EngineFailed, EngineUnavailable, IssueKey
 from storage.errors import StoreUnavailable
 from storage.memory import MemoryStore, Moment
@@ -211,3 +214,20 @@ async def test_hostile_deltas_in_the_log_cost_their_own_issues_only(command: lis
     assert quarantined <= {author.issue_id for author in sick}
     assert quarantined | projected.keys() == {author.issue_id for author in (*sick, *well)}
     assert len(quarantined) >= (len(sick) if command is UNGATED else 6)
+
+
+async def test_three_workspaces_are_projected_with_the_fewest_connections_a_node_may_have(
+    dsn: str, engine: InlineEngine
+) -> None:
+    settings = Settings(max_database_connections=4)
+    store = PostgresStore(await open_database(dsn, bounds.of_database(settings)))
+    try:
+        made = [(await store.create_workspace(slug, slug)).id for slug in ("one", "two", "three")]
+        await store.append([Author(workspace, ISSUE).types("a") for workspace in made])
+        failures: list[str] = []
+        reader = Projector(store, engine, bounds.of_projector(settings), now=lambda: NOON, on_failure=failures.append)
+        await project_all(reader)
+        assert not failures
+        assert [await cursor(store, workspace) for workspace in made] == [1, 1, 1]
+    finally:
+        await store.close()
