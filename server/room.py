@@ -247,9 +247,9 @@ class Room:
             return
         index = self._intake.index
         deltas = batch.deltas(self.key, self._ground.clock.now(), None if before is None else self.seq)
-        self._flight = Flight(batch, deltas, dict(index.state_vector), self._claims.note(index), before)
-        self._append(self._flight, self._loop.time() + self._ground.limits.overload_timeout)
-        self._flight.update = merge(batch.updates)  # while the database works
+        flight = self._flight = Flight(batch, deltas, dict(index.state_vector), self._claims.note(index), before)
+        self._append(flight, self._loop.time() + self._ground.limits.overload_timeout)
+        flight.update = merge(batch.updates)  # while the database works; the log may have refused it already
 
     def _append(self, flight: Flight, give_up_at: float) -> None:
         try:

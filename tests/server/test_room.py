@@ -716,6 +716,18 @@ async def test_a_failed_commit_forgets_the_room_and_the_clients_bring_it_again(m
 
 
 @in_virtual_time
+async def test_an_appender_that_takes_nothing_more_sends_everybody_away_to_come_back() -> None:
+    async with house() as node:
+        ana = Peer("ana", client=1)
+        await node.join(ana)
+        await node.appender.close()
+        ana.write("hello")
+        await settle()
+        assert (ana.wire.close_code(), ana.outcomes) == (close_codes.TRY_LATER, [])
+        assert node.counted("loop_failures_total", loop="room turn") == 0
+
+
+@in_virtual_time
 async def test_an_overloaded_appender_is_waited_for_then_given_up() -> None:
     store = MemoryStore()
     limits = HubLimits(room=RoomLimits(overload_timeout=5))

@@ -10,6 +10,8 @@ from uuid import UUID
 
 import pytest
 
+from crdt.errors import FULL as REASON_FULL
+from crdt.errors import Refused
 from server.auth import Credentials, refresh
 from server.buckets import Allowance
 from server.doors.http import http_app
@@ -22,8 +24,10 @@ from server.doors.rest.sign_ins import SignInOperations
 from server.doors.rest.transfer import Transfer
 from server.doors.rest.whoami import WhoAmI
 from server.metrics import Metrics
+from server.pen import Pen
 from server.permissions import Identity
 from server.rates import RateLimits, Rates
+from server.session import Outcome, Rejected
 from server.sign_ins import SignIns, SignInServices
 from storage.compactor import Compactor
 from storage.engine import EngineFailed, IssueKey
@@ -62,6 +66,7 @@ BODIES: Final[Mapping[str, object]] = {
     "resolveConflict": {"keep": "losing"},
     "putMember": {"role": "viewer"},
 }
+NEW: Final[Mapping[str, object]] = {"createIssue": {"title": "new"}, "addComment": {"id": "c2", "body": "new"}}
 QUERIES: Final[Mapping[str, str]] = {"diffIssue": "from=1&to=3", "readIssue": "at=1"}
 
 OF_NO_OPERATION: Final = (p.UNKNOWN_ROUTE, p.METHOD_NOT_ALLOWED)  # `test_reference.py` has them
@@ -238,6 +243,19 @@ async def undigested(desk: Desk, served: Served) -> str | None:
     return await desk.ask(served)
 
 
+async def full(desk: Desk, served: Served) -> str | None:
+    """The gate finds no room in the issue; `test_full.py` fills one."""
+
+    async def refused(*_edit: object) -> Outcome:
+        return Rejected(Refused(REASON_FULL, "as many bytes as it may"))
+
+    await desk.api("DELETE" if served.operation.method == "PUT" else "PUT", f"/issues/{ISSUE}/labels/bug")
+    body = NEW.get(served.operation.id, BODIES.get(served.operation.id, {}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Pen, "write", refused)
+        return await desk.ask(served, body=json.dumps(body).encode())
+
+
 async def unreadable(desk: Desk, served: Served) -> str | None:
     """Nor is it what was written."""
     await desk.api.connection.execute("UPDATE deltas SET checksum = checksum + 1 WHERE seq = 1")
@@ -300,6 +318,7 @@ PROVOCATIONS: Final[Mapping[ProblemType, Provocation]] = {
     p.TRIMMED: trimmed,
     p.UNREADABLE: unreadable,
     p.UNWRITABLE: undigested,
+    p.FULL: full,
     p.EXISTS: asking(),
     p.RESOLVED: too_late,
 }
