@@ -162,9 +162,9 @@ class TestSettling:
         await append(twin, workspace, OPEN_FOUND)
         [row] = await rows(twin, workspace)
         settled = await twin.ledger.settle(workspace, row.id, Settlement(VALUE, "ana", NOON, "ready"))
-        ended = {"resolution": VALUE, "resolved_value": "ready", "resolved_by": "ana", "resolved_at": NOON}
         assert settled is not None
-        assert settled == replace(row, state=RESOLVED, **ended, change=settled.change)
+        decided = replace(row, state=RESOLVED, resolution=VALUE, resolved_value="ready", change=settled.change)
+        assert settled == replace(decided, resolved_by="ana", resolved_at=NOON)
         assert settled.change > row.change
         assert await twin.ledger.one(workspace, row.id) == settled
 
