@@ -44,7 +44,8 @@ def create_workspace(
         check_slug(slug)
         if await desk.opened.store.workspace(slug) is not None:
             return failed(f"there is a workspace {slug} already")
-        await desk.opened.store.create_workspace(slug, name or slug)
+        made = await desk.opened.store.create_workspace(slug, name or slug)
+        await desk.audit(made, "createWorkspace", slug=slug)
         print(f"workspace {slug} is there")
         return 0
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from crdt.errors import Refused
+from server.commands.auditing import audit
 from server.commands.workbench import FAILED, DatabaseUrl, DataDir, Workbench, run, workbench
 from storage.engine import EngineFailed
 from storage.errors import UnknownWorkspace
@@ -81,6 +82,7 @@ async def _release(slug: str, issue_id: UUID, database_url: str | None, data_dir
             await bench.store.quarantine(workspace.id, issue_id, failure.reason)
             bench.console.print(f"still not digestible: {failure.reason}", markup=False, style="red")
             return FAILED
+        await audit(bench.audit_log, workspace.id, "releaseQuarantine", issue=issue_id)
         print(f"issue {issue_id} is released" + ("" if is_written else "; its row follows with its next edit"))
         return 0
 

@@ -183,26 +183,45 @@ def list_keys(as_json: AsJson = False, token_keys: TokenKeys = None, data_dir: D
 
 
 @keys.command("rotate")
-def rotate_keys(token_keys: TokenKeys = None, data_dir: DataDir = None) -> None:
+def rotate_keys(token_keys: TokenKeys = None, database_url: DatabaseUrl = None, data_dir: DataDir = None) -> None:
     """Make a key that signs from now on. Servers take it up by themselves; what older ones signed stays good."""
-    settings = _settings(token_keys, data_dir)
+    settings = _settings(token_keys, data_dir, database_url)
     directory, now = directory_of(settings), datetime.now(UTC)
-    print(f"{make_key(directory, now)} signs from now on")
+    made = make_key(directory, now)
+    print(f"{made} signs from now on")
     for key in auth.Keys(directory, None, settings.max_token_days).all():
         if key.id is not None and key.good_until is not None and key.good_until <= now:
             remove_key(directory, key.id)
             print(f"{key.id} was removed: all it signed has expired")
+    asyncio.run(_audit_keys(settings, "rotateTokenKeys", made))
 
 
 @keys.command("remove")
 def remove_one_key(
-    key: Annotated[str, typer.Argument(help="its id")], token_keys: TokenKeys = None, data_dir: DataDir = None
+    key: Annotated[str, typer.Argument(help="its id")],
+    token_keys: TokenKeys = None,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Honour a key no more, as when it was stolen: all tokens it signed are refused at once."""
-    remove_key(directory_of(_settings(token_keys, data_dir)), key)
+    settings = _settings(token_keys, data_dir, database_url)
+    remove_key(directory_of(settings), key)
     print(f"{key} is removed")
+    asyncio.run(_audit_keys(settings, "removeTokenKey", key))
 
 
-def _settings(token_keys: Path | None, data_dir: Path | None) -> Settings:
-    given = {"token_keys": token_keys, "data_dir": data_dir}
-    return config.load({name: None if path is None else str(path) for name, path in given.items()}, os.environ)
+async def _audit_keys(settings: Settings, action: str, key: str) -> None:
+    """In every workspace, as all tokens are concerned. Keys are files: they are looked after without a database too,
+    and then nothing is written down."""
+    try:
+        reachable_url(settings)
+    except StoreError:
+        return
+    async with reception(settings) as desk:
+        for workspace in await desk.opened.store.workspaces():
+            await desk.audit(workspace, action, key=key)
+
+
+def _settings(token_keys: Path | None, data_dir: Path | None, database_url: str | None = None) -> Settings:
+    given = {"token_keys": token_keys, "data_dir": data_dir, "database_url": database_url}
+    return config.load({name: None if one is None else str(one) for name, one in given.items()}, os.environ)

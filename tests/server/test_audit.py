@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -21,11 +22,7 @@ from storage.audit_log import AuditFilter, AuditLog, AuditRow
 from storage.database import DatabaseLimits, open_database
 from storage.errors import StoreUnavailable
 from storage.postgres import PostgresStore
-from tests.server.rest.asking import ask
-from tests.server.rest.conftest import Api, api
 from tests.server.test_commands import Desk
-
-__all__ = ["api"]
 
 ANA = Identity("ana", "main", Role.ADMIN, device_id="laptop")
 FROM = Credentials("secret-token", address="192.0.2.7:40312")
@@ -170,37 +167,19 @@ class TestRows:
         assert len(await log.page(other, AuditFilter(), 10)) == 1
 
 
-class TestOverHttp:
-    async def test_what_an_admin_did_and_who_may_not_is_read_by_admins(self, api: Api) -> None:
-        assert (await api("PUT", "/members/ben", {"role": "viewer"}, token="admin"))[0] == 200
-        assert (await api("PUT", "/members/ben", {"role": "owner"}, token="admin"))[0] == 403
-        assert (await api("GET", "/audit", token="viewer"))[0] == 403
-        await api.audit.write()
-        status, body, _ = await api("GET", "/audit?limit=2", token="admin")
-        assert status == 200
-        refused = [(entry["action"], entry["user_id"], entry["is_refused"]) for entry in body["entries"]]
-        assert refused == [("readAudit", "eve", True), ("putMember", "root", True)]
-        status, body, _ = await api("GET", f"/audit?before={body['next']}", token="admin")
-        (entry,) = body["entries"]
-        assert (entry["action"], entry["detail"]) == ("putMember", {"role": "viewer", "user": "ben"})
-        assert body["next"] is None
-
-    async def test_nothing_is_read_that_is_asked_for_in_a_wrong_way(self, api: Api) -> None:
-        for query in ("before=0", f"before={2**63}", "since=yesterday", "refused=maybe", "user=%00", "limit=1001"):
-            assert (await ask(api.app, "GET", f"/v1/workspaces/main/audit?{query}", token="admin"))[0] == 422, query
-
-
 class TestCommands:
     @pytest.fixture(autouse=True)
     def _as_before(self) -> Iterator[None]:
         yield
         structlog.reset_defaults()
 
-    def test_what_is_done_at_a_terminal_is_written_in_the_name_of_its_account(self, dsn: str) -> None:
+    def test_what_is_done_at_a_terminal_is_written_in_the_name_of_its_account(self, dsn: str, tmp_path: Path) -> None:
         desk = Desk(dsn)
         assert desk("workspace", "create", "main").exit_code == 0
         assert desk("member", "set", "ana", "--role", "owner").exit_code == 0
         assert desk("user", "revoke", "ana").exit_code == 0
+        key, other = (desk("token", "keys", "rotate", "--token-keys", str(tmp_path)).stdout.split()[0] for _ in "12")
+        assert desk("token", "keys", "remove", key, "--token-keys", str(tmp_path)).exit_code == 0
 
         async def read() -> list[tuple[str, str, dict[str, str]]]:
             database = await open_database(dsn, DatabaseLimits(connections_max=1))
@@ -210,8 +189,12 @@ class TestCommands:
             return [(row.action, row.via, row.detail) for row in rows]
 
         assert asyncio.run(read()) == [
+            ("removeTokenKey", "command", {"key": key}),
+            ("rotateTokenKeys", "command", {"key": other}),
+            ("rotateTokenKeys", "command", {"key": key}),
             ("signOutMember", "command", {"user": "ana"}),
             ("putMember", "command", {"user": "ana", "role": "owner"}),
+            ("createWorkspace", "command", {"slug": "main"}),
         ]
 
 
