@@ -130,10 +130,10 @@ class Hub:
                 raise
 
     async def version(self, room: Room) -> tuple[int, int]:
-        """The version of a room's issue and its newest seq, which is in the room unless there is a newer one by now.
-        Raises `StoreError`."""
+        """The version of a room's issue and its newest seq, which is in the room with all before it, unless there is a
+        newer one by now. Raises `StoreError`."""
         version, seq = await self._store.version(room.key.workspace_id, room.key.issue_id)
-        if room.seq < seq:
+        if room.seq < seq or not self._relay.is_through(room.key.workspace_id, seq):
             await self._relay.catch_up(room.key.workspace_id)
         return version, seq
 

@@ -98,6 +98,11 @@ class LogRelay:
             self._is_looking = True
             asyncio.get_running_loop().call_soon(self._look)
 
+    def is_through(self, workspace_id: int, seq: int) -> bool:
+        """Whether all that was committed up to `seq` is here. A room that committed something later may lack it."""
+        followed = self._followed.get(workspace_id)
+        return followed is not None and followed.frontier >= seq
+
     async def catch_up(self, workspace_id: int) -> None:
         """Return when everything committed before this call was fed. Callers at one time share a read. Raises
         `StoreError` when the log cannot be read."""

@@ -13,6 +13,8 @@ import pytest
 
 from crdt.document import Document
 from crdt.edits import Begin
+from crdt.gate import fold
+from crdt.index import Index
 from crdt.issue import IssueContent, read
 from crdt.shape import Changes
 from crdt.update import merge
@@ -20,6 +22,7 @@ from server.permissions import Identity, Role
 from server.record_errors import NotThere, Overtaken, Unavailable
 from server.records import Records, RecordServices
 from server.session import Outcome, Stored
+from storage.conflict_findings import arrival_of
 from storage.postgres import PostgresStore
 from storage.store import NewDelta
 from tests.server.house import ISSUE, House, Peer, house
@@ -79,6 +82,22 @@ async def test_a_node_reads_what_others_committed_before_it_says_no(nodes: list[
     with pytest.raises(Overtaken):
         await one.set(2, status="open")
     assert peer.hear().fields["status"] == "done"
+
+
+async def test_a_node_that_committed_later_itself_reads_what_others_committed_before_that(nodes: list[Node]) -> None:
+    """Its newest seq is the log's then, and still it lacks something: an edit made of that would be concurrent."""
+    one, other = nodes
+    peer = await joined(other, "ben")
+    await one.set(1, status="open")
+    stored: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+    assert peer.room is not None
+    peer.room.submit(peer.session, peer.edit("!"), stored.set_result)
+    await asyncio.wait_for(stored, 5)
+    assert await other.set(3, status="done") == 4
+    index, log = Index(), await one.home.store.page(one.home.workspace.id, 0, 10)
+    overwrites = [fold(index, delta.update, delta.actor_id, arrival_of(delta)).overwrites for delta in log]
+    assert len(log) == 4
+    assert not any(overwrites)
 
 
 async def test_whoever_is_overtaken_in_the_log_changes_nothing_and_its_room_stays(
