@@ -307,5 +307,6 @@ async def test_no_operation_inflates_what_it_is_sent(attacked: Arena, coding: st
                     Content_Type=media,
                     Content_Encoding=coding,
                 )
-                assert 400 <= status < 500, (method, path, media, status, answer[-300:])
+                was_cut = status == 0  # while we were still at it
+                assert was_cut or 400 <= status < 500, (method, path, media, status, answer[-300:])
     assert attacked.resident_bytes() - before < 48 << 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -162,9 +163,14 @@ class TestSettling:
         await append(twin, workspace, OPEN_FOUND)
         [row] = await rows(twin, workspace)
         settled = await twin.ledger.settle(workspace, row.id, Settlement(VALUE, "ana", NOON, "ready"))
+        ended: dict[str, Any] = {
+            "resolution": VALUE,
+            "resolved_value": "ready",
+            "resolved_by": "ana",
+            "resolved_at": NOON,
+        }
         assert settled is not None
-        decided = replace(row, state=RESOLVED, resolution=VALUE, resolved_value="ready", change=settled.change)
-        assert settled == replace(decided, resolved_by="ana", resolved_at=NOON)
+        assert settled == replace(row, state=RESOLVED, **ended, change=settled.change)
         assert settled.change > row.change
         assert await twin.ledger.one(workspace, row.id) == settled
 
