@@ -102,7 +102,7 @@ class PostgresStore:
                 await turn_to(connection, workspace_id)
                 await _expect_newest(connection, workspace_id, part)
                 rows = await connection.fetch(conflicts.APPEND, *conflicts.append_arguments(part))
-                await _note_marks(connection, workspace_id, part, deltas.numbered(part, rows))
+                await _note_marks(connection, workspace_id, part, rows)
                 bumped += rows
         return bumped
 
@@ -351,10 +351,13 @@ async def _expect_newest(connection: Connection, workspace_id: int, part: Sequen
             raise Overtaken(f"issue {overtaken} was written to since")
 
 
-async def _note_marks(connection: Connection, workspace_id: int, part: Sequence[NewDelta], seqs: Sequence[int]) -> None:
+async def _note_marks(
+    connection: Connection, workspace_id: int, part: Sequence[NewDelta], bumped: Sequence[asyncpg.Record]
+) -> None:
     """Raises `Overtaken`."""
-    marked = [(delta.mark, delta.issue_id, seq) for delta, seq in zip(part, seqs, strict=True) if delta.mark]
-    if marked:
+    if any(delta.mark for delta in part):
+        seqs = deltas.numbered(part, bumped)
+        marked = [(delta.mark, delta.issue_id, seq) for delta, seq in zip(part, seqs, strict=True) if delta.mark]
         rows = [(mark.user_id, mark.key, issue_id, seq, ",".join(mark.outcomes)) for mark, issue_id, seq in marked]
         columns = [list(column) for column in zip(*rows, strict=True)]
         noted = await connection.fetch(keyed_requests.NOTE_EDITS, workspace_id, *columns)

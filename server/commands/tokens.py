@@ -110,15 +110,21 @@ async def _record(settings: Settings, identity: Identity, now: datetime) -> None
     assert identity.expires_at is not None
     who = (identity.user_id, identity.role.value, identity.acting_for, identity.device_id)
     token = ScriptToken(identity.token_id, *who, now, None, identity.expires_at, None)
-    try:
-        reachable_url(settings)
-    except StoreError:
+    if not _has_database(settings):
         return
     async with reception(settings) as desk:
         found = await desk.opened.store.workspace(identity.workspace)
         if found is not None:
             await desk.opened.logins.record_token(found.id, token)
             await desk.audit(found, "issueToken", user=token.user_id, role=token.role, issued=token.id)
+
+
+def _has_database(settings: Settings) -> bool:
+    try:
+        reachable_url(settings)
+    except StoreError:
+        return False
+    return True
 
 
 @commands.command("list")
@@ -213,9 +219,7 @@ def remove_one_key(
 async def _audit_keys(settings: Settings, action: str, key: str) -> None:
     """In every workspace, as all tokens are concerned. Keys are files: they are looked after without a database too,
     and then nothing is written down."""
-    try:
-        reachable_url(settings)
-    except StoreError:
+    if not _has_database(settings):
         return
     async with reception(settings) as desk:
         for workspace in await desk.opened.store.workspaces():
