@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from hypothesis import settings
 
 from storage.database import DatabaseLimits, open_database
 from storage.embedded import EmbeddedPostgres
@@ -28,6 +29,11 @@ UNSAFE_AND_FAST = {
     "shared_buffers": "16MB",  # every DROP DATABASE looks through all of it
     "autovacuum": "off",  # no database lives long enough to want it
 }
+
+# What passed passes again; whoever looks for new inputs says `--hypothesis-profile explore`.
+settings.register_profile("explore", print_blob=True)
+settings.register_profile("repeat", derandomize=True, print_blob=True)
+settings.load_profile("repeat")
 
 # Cloning a database is ten times faster there than on a disk. Containers often have only 64 MB of it.
 MEMORY = Path("/dev/shm")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -50,7 +51,7 @@ class Model:
         self.words: dict[Place, dict[str, str]] = {}  # place → word → id
         self.labels: dict[str, str] = {}
         self.events: dict[str, str] = {}  # id → author
-        self.lost: set[Lost] = set()
+        self.lost: Counter[Lost] = Counter()
 
     @property
     def is_deleted(self) -> bool:
@@ -62,7 +63,7 @@ class Model:
             return self._begin(done)
         knew = frozenset(self.events) if done.knew is None else done.knew
         beside = any(event not in knew and author != done.author for event, author in self.events.items())
-        before = len(self.lost)
+        before = self.lost.total()
         if done.kind == "delete":
             self._delete(done, knew)
         else:
@@ -74,7 +75,7 @@ class Model:
         if done.label:
             self.labels[done.label] = done.id
             self.events[done.id] = done.author
-        return "conflict" if len(self.lost) > before else "merged" if beside else "applied"
+        return "conflict" if self.lost.total() > before else "merged" if beside else "applied"
 
     def overwrite(
         self, id: str, author: str, name: str, value: str, knew: frozenset[str], shown: str, at: float
@@ -82,14 +83,14 @@ class Model:
         """A replica has set a field in a document; merging shows `shown` there now."""
         stood = self.fields.get(name)
         if stood is not None and stood.id not in knew:
-            self.lost.add(("update_update", name, value if shown == stood.value else stood.value))
+            self.lost[("update_update", name, value if shown == stood.value else stood.value)] += 1
         if stood is None or shown != stood.value:
             self.fields[name] = Standing(shown, id, at)
         self.events[id] = author
 
     def _begin(self, done: Done) -> str:
         if self.is_there:
-            self.lost.add(("create_create", "", done.word))
+            self.lost[("create_create", "", done.word)] += 1
             return "conflict"
         self.is_there = True
         self.fields = {name: Standing(value, done.id, done.clock) for name, value in done.fields.items()}
@@ -106,7 +107,7 @@ class Model:
             return  # it is restored already
         if stood is not None and stood.id not in knew and stood.value != value:
             is_ours = done.clock > stood.clock
-            self.lost.add(("update_update", name, stood.value if is_ours else value))
+            self.lost[("update_update", name, stood.value if is_ours else value)] += 1
             if not is_ours:
                 return
         self.fields[name] = Standing(value, done.id, done.clock)
@@ -119,7 +120,7 @@ class Model:
             said = {(name, value) for name, value in done.fields.items()}
             said |= {(done.place, ...)} if done.word else set()
             said |= {("add_labels", ...)} if done.label else set()
-            self.lost.add(("update_delete", DELETED, frozenset(said)))
+            self.lost[("update_delete", DELETED, frozenset(said))] += 1
 
     def _delete(self, done: Done, knew: frozenset[str]) -> None:
         if self.is_deleted:
@@ -131,7 +132,7 @@ class Model:
         if not set(self.labels.values()) <= knew:
             unknown.add(("labels", ...))
         if unknown:
-            self.lost.add(("update_delete", DELETED, frozenset(unknown)))
+            self.lost[("update_delete", DELETED, frozenset(unknown))] += 1
         self.fields[DELETED] = Standing(True, done.id, done.clock)
         self.events[done.id] = done.author
 
