@@ -61,7 +61,7 @@ from storage.errors import StoreUnavailable
 from storage.history import History
 from storage.projector import PageStats, Projector
 from storage.purger import Purger
-from storage.queue_sweeper import QueueSweeper
+from storage.sweeper import Sweeper
 from storage.timeline import Timeline
 from storage.wakeups import PostgresWakeups
 
@@ -206,10 +206,9 @@ class Node:
         supervisor.keep("words", self._opened.words.run)
         supervisor.keep("compactor", self._compactor.run)
         supervisor.keep("purger", self._purger.run)
-        sweeper = QueueSweeper(
-            self._opened.store, self._opened.sync_queue, now=self._clock.now, on_failure=self._observe.failure
-        )
-        supervisor.keep("queue sweeper", sweeper.run)
+        accounts = (self._opened.sync_queue, self._opened.keyed_requests)
+        sweeper = Sweeper(self._opened.store, accounts, now=self._clock.now, on_failure=self._observe.failure)
+        supervisor.keep("sweeper", sweeper.run)
         supervisor.keep("referee", self._referee.run)
         supervisor.keep("relay", self._relay.run)
         supervisor.keep("hub", self._hub.run)

@@ -14,6 +14,8 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple, TypeAlias
 from uuid import UUID
 
+from asyncpg import Record
+
 from storage.database import Database
 from storage.store import Mark
 from storage.tables import keyed_requests
@@ -80,24 +82,27 @@ class KeyedRequests:
 
     async def claim(self, keyed: Keyed, fingerprint: bytes, issue_id: UUID | None, now: datetime) -> Claim:
         """Be the one who does it, unless somebody is or was. `issue_id`: the one it is about; its purge forgets the
-        answer. Forgets what is older than `KEPT`."""
+        answer. A key older than `KEPT` is a new one, whether it was forgotten yet or not."""
+        oldest = now - KEPT
+        arguments = (*keyed, fingerprint, issue_id, now, now + self._claim, oldest)
         async with self._database.session("claim a request", keyed.workspace_id) as connection:
-            await connection.execute(keyed_requests.SWEEP, *keyed, now - KEPT)
-            claimed = await connection.fetchrow(
-                keyed_requests.CLAIM, *keyed, fingerprint, issue_id, now, now + self._claim
-            )
+            claimed = await connection.fetchrow(keyed_requests.CLAIM, *arguments)
+            known = None if claimed else await connection.fetchrow(keyed_requests.KNOWN, *keyed)
+            if known is not None and known["at"] < oldest:
+                await connection.execute(keyed_requests.FORGET_ONE, *keyed, oldest)
+                claimed = await connection.fetchrow(keyed_requests.CLAIM, *arguments)
+                known = None if claimed else await connection.fetchrow(keyed_requests.KNOWN, *keyed)
             if claimed is not None:
                 edits = [] if claimed["is_new"] else await connection.fetch(keyed_requests.EDITS, *keyed)
                 made = {row["issue_id"]: Edited(row["seq"], tuple(row["outcomes"].split(","))) for row in edits}
                 return Once(keyed, claimed["at"], made)
-            known = await connection.fetchrow(keyed_requests.KNOWN, *keyed)
-        if known is None:
-            return InProgress()  # it was forgotten just now; the next one is new
-        if known["fingerprint"] != fingerprint:
-            return Otherwise()
-        if known["status"] is None:
-            return InProgress()
-        return Answered(known["status"], json.loads(known["headers"]), known["body"])
+        return _met(known, fingerprint)
+
+    async def forget(self, workspace_id: int, now: datetime) -> int:
+        """Delete what is older than `KEPT`, a bounded number; how many there were."""
+        async with self._database.session("forget requests", workspace_id) as connection:
+            forgotten: int = await connection.fetchval(keyed_requests.FORGET, workspace_id, now - KEPT)
+        return forgotten
 
     async def finish(self, keyed: Keyed, answer: Answered) -> None:
         """Keep the answer; the first one counts."""
@@ -109,3 +114,14 @@ class KeyedRequests:
         """Give a claim back: there is no answer that would be the same the next time."""
         async with self._database.session("give a request back", keyed.workspace_id) as connection:
             await connection.execute(keyed_requests.RELEASE, *keyed, now)
+
+
+def _met(known: Record | None, fingerprint: bytes) -> Claim:
+    """What the row of a key that somebody else has says."""
+    if known is None:
+        return InProgress()  # it was forgotten just now; the next one is new
+    if known["fingerprint"] != fingerprint:
+        return Otherwise()
+    if known["status"] is None:
+        return InProgress()
+    return Answered(known["status"], json.loads(known["headers"]), known["body"])

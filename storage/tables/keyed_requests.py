@@ -4,31 +4,35 @@ from __future__ import annotations
 
 from typing import Final
 
-_MAX_SWEPT: Final = 1_000  # a request adds one, so sweeping keeps up
+_FORGOTTEN_AT_ONCE: Final = 1_000
+_ONE: Final = "workspace_id = $1 AND user_id = $2 AND key = $3"
 
-# What is too old, and the caller's own key where that is.
-SWEEP: Final = f"""
-WITH swept AS (
-    DELETE FROM keyed_requests WHERE workspace_id = $1 AND (user_id, key) IN (
-        SELECT user_id, key FROM (
-            SELECT user_id, key FROM keyed_requests WHERE workspace_id = $1 AND at < $4 ORDER BY at
-            LIMIT {_MAX_SWEPT} FOR UPDATE SKIP LOCKED
-        ) AS old UNION SELECT $2, $3
-    ) AND at < $4 RETURNING user_id, key
+_FORGET: Final = """
+WITH forgotten AS (
+    DELETE FROM keyed_requests WHERE {old} RETURNING user_id, key
+), edits AS (
+    DELETE FROM keyed_edits AS edit USING forgotten AS f
+    WHERE edit.workspace_id = $1 AND edit.user_id = f.user_id AND edit.key = f.key
 )
-DELETE FROM keyed_edits AS edit USING swept
-WHERE edit.workspace_id = $1 AND edit.user_id = swept.user_id AND edit.key = swept.key"""  # noqa: S608
+SELECT count(*) FROM forgotten"""
+FORGET: Final = _FORGET.format(
+    old=f"""workspace_id = $1 AND (user_id, key) IN (
+        SELECT user_id, key FROM keyed_requests WHERE workspace_id = $1 AND at < $2 ORDER BY at
+        LIMIT {_FORGOTTEN_AT_ONCE} FOR UPDATE SKIP LOCKED)"""  # noqa: S608
+)
+FORGET_ONE: Final = _FORGET.format(old=f"{_ONE} AND at < $4")
 
-# Nobody works on it, and it has no answer: the caller has it now. Two who claim one wait for each other.
+# Nobody works on it, it has no answer and is not too old: the caller has it now. Two who claim one wait for each
+# other.
 CLAIM: Final = """
 INSERT INTO keyed_requests AS known (workspace_id, user_id, key, fingerprint, issue_id, at, claimed_until)
 VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT (workspace_id, user_id, key) DO UPDATE SET claimed_until = excluded.claimed_until
 WHERE known.status IS NULL AND known.claimed_until <= excluded.at AND known.fingerprint = excluded.fingerprint
+    AND known.at >= $8
 RETURNING at, xmax = 0 AS is_new"""
 
-_ONE: Final = "workspace_id = $1 AND user_id = $2 AND key = $3"
-KNOWN: Final = f"SELECT fingerprint, status, headers, body FROM keyed_requests WHERE {_ONE}"  # noqa: S608
+KNOWN: Final = f"SELECT at, fingerprint, status, headers, body FROM keyed_requests WHERE {_ONE}"  # noqa: S608
 EDITS: Final = f"SELECT issue_id, seq, outcomes FROM keyed_edits WHERE {_ONE}"  # noqa: S608
 FINISH: Final = f"""
 UPDATE keyed_requests SET status = $4, headers = $5, body = $6 WHERE {_ONE} AND status IS NULL"""  # noqa: S608

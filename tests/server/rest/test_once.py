@@ -11,7 +11,9 @@ import pytest
 from storage.errors import StoreUnavailable
 from storage.keyed_requests import KeyedRequests
 from storage.store import NewDelta
+from storage.sweeper import Sweeper
 from tests.server.rest.conftest import NOW, Api, Later
+from tests.simulation.time import VirtualClock
 
 ID = UUID(int=5)
 ISSUE = f"/issues/{ID}"
@@ -184,16 +186,48 @@ async def test_of_many_only_those_are_made_again_that_were_not_made(
     assert sorted(await begun.titles()) == ["Slow search", *(f"t{n}" for n in range(6))]
 
 
-async def test_a_key_is_forgotten_after_a_day_with_all_that_was_kept_of_it(begun: Api, requests_clock: Later) -> None:
+async def test_a_key_is_another_one_after_a_day_whether_it_was_swept_or_not(begun: Api, requests_clock: Later) -> None:
     body = {"title": "new"}
     first = await begun("POST", "/issues", body, idempotency_key="k")
-    await begun("POST", "/issues", body, idempotency_key="other")
     requests_clock.passed = timedelta(hours=23)
     assert (await begun("POST", "/issues", body, idempotency_key="k"))[1] == first[1]
     requests_clock.passed = timedelta(hours=25)
-    assert (await begun("POST", "/issues", body, idempotency_key="k"))[1]["id"] != first[1]["id"]
+    second = await begun("POST", "/issues", body, idempotency_key="k")
+    assert second[1]["id"] != first[1]["id"]
+    assert (await begun("POST", "/issues", body, idempotency_key="k"))[1] == second[1]
+    status, problem, _ = await begun("PATCH", ISSUE, {"status": "done"}, idempotency_key="k")
+    assert (status, problem["type"]) == (422, f"{PROBLEM}key-reused")
+
+
+async def test_an_old_key_that_was_never_answered_is_another_one_too(
+    begun: Api, requests_clock: Later, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def die(*arguments: object) -> None:
+        raise asyncio.CancelledError
+
+    with monkeypatch.context() as dying:
+        dying.setattr(KeyedRequests, "finish", die)
+        with pytest.raises(asyncio.CancelledError):
+            await begun("PATCH", ISSUE, {"status": "open"}, idempotency_key="k")
+    requests_clock.passed = timedelta(hours=25)
+    head = await begun.head()
+    assert (await begun("PATCH", ISSUE, {"status": "done"}, idempotency_key="k"))[0] == 200
+    assert await begun.head() == head + 1
+
+
+async def test_keys_are_swept_after_a_day_with_all_that_was_kept_of_them(begun: Api, requests_clock: Later) -> None:
+    keys = KeyedRequests(begun.database)
+    later = VirtualClock().now()
+    sweeper = Sweeper(begun.home.store, [keys], now=lambda: later)
+    await begun("POST", "/issues", {"title": "old"}, idempotency_key="old")
+    requests_clock.passed = timedelta(hours=2)
+    await begun("POST", "/issues", {"title": "new"}, idempotency_key="new")
+    later += timedelta(hours=23)
+    assert await sweeper.sweep() == 0
+    later += timedelta(hours=2)
+    assert await sweeper.sweep() == 1
     for table in ("keyed_requests", "keyed_edits"):
-        assert await begun.connection.fetchval(f"SELECT count(*) FROM {table}") == 1, table
+        assert [row[0] for row in await begun.connection.fetch(f"SELECT key FROM {table}")] == ["new"], table
 
 
 async def test_a_key_that_is_none_is_told(begun: Api) -> None:

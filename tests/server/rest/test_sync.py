@@ -14,8 +14,8 @@ from server.feed_readers import PageLimits
 from server.outbox_batch import OutboxLimits
 from storage.engine import EngineUnavailable, IssueKey
 from storage.errors import StoreUnavailable
-from storage.queue_sweeper import QueueSweeper
 from storage.store import NewDelta
+from storage.sweeper import Sweeper
 from storage.sync_queue import SyncQueue
 from tests.server.rest.conftest import Api
 from tests.simulation.time import VirtualClock
@@ -235,7 +235,7 @@ async def test_the_account_says_how_often_an_operation_came_and_why_it_was_not_m
 async def test_what_became_of_operations_is_forgotten_after_a_month(api: Api) -> None:
     start = VirtualClock().now()
     later = start
-    sweeper = QueueSweeper(api.home.store, SyncQueue(api.database), now=lambda: later)
+    sweeper = Sweeper(api.home.store, [SyncQueue(api.database)], now=lambda: later)
     await sync(api, insert(1), operation(3, "update", {"status": "open"}, issue=UUID(int=9)))
     later = start + timedelta(days=29)
     assert await sweeper.sweep() == 0
@@ -251,7 +251,7 @@ async def test_what_is_sent_again_once_it_was_rejected_is_known_for_a_month_from
     await api.connection.execute("UPDATE sync_queue SET at = at - interval '29 days'")
     await sync(api, insert(1), operation(2, "update", {"status": "done"}))
     soon = VirtualClock().now() + timedelta(days=2)
-    assert await QueueSweeper(api.home.store, SyncQueue(api.database), now=lambda: soon).sweep() == 0
+    assert await Sweeper(api.home.store, [SyncQueue(api.database)], now=lambda: soon).sweep() == 0
 
 
 async def changed(api: Api, cursor: int | None, **more: Any) -> Any:
