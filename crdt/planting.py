@@ -31,9 +31,9 @@ def check_content(content: IssueContent) -> None:
         check_comment(comment.body)
         if not 0 < len(comment.id) <= MAX_SHORT_CHARS or len(comment.author or "") > MAX_SHORT_CHARS:
             raise ValueError(f"a comment's id or author is empty or above {MAX_SHORT_CHARS} characters")
-    if any("\0" in text for text in _texts(content)):
+    if any("\0" in text for text in texts_of(content)):
         raise ValueError("it holds a NUL character, which no table can")
-    for text in _texts(content):
+    for text in texts_of(content):
         text.encode()
 
 
@@ -129,7 +129,8 @@ def _comment_fields(comment: Comment) -> dict[str, str | None]:
     }
 
 
-def _texts(content: IssueContent) -> Sequence[str]:
+def texts_of(content: IssueContent) -> Sequence[str]:
+    """Every text of an issue, its comments' among them."""
     fields_of = [getattr(content, name) for name in FIELD_KEYS]
     own = [content.title, content.description, *content.labels, *(v for v in fields_of if isinstance(v, str))]
     return own + [text for comment in content.comments for text in (comment.id, comment.body, comment.author or "")]

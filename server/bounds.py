@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -39,6 +40,9 @@ from storage.words import WordsLimits
 ANY_NUMBER: Final = 1 << 50  # in place of 0
 BURST_SECONDS: Final = 10  # of a rate, at once after a rest
 OFFENCES_AT_ONCE: Final = 20  # likewise
+QUIET_ROOMS: Final = 256  # four times as many as an import writes at a time
+QUIET_BYTES: Final = 16 * 1024 * 1024
+QUIET_SWEEP_SECONDS: Final = 0.25
 
 
 def of_database(settings: Settings) -> DatabaseLimits:
@@ -239,6 +243,17 @@ def of_hub(settings: Settings) -> HubLimits:
         load_timeout=settings.load_timeout_seconds,
         max_workspace_issues=settings.max_workspace_issues,
         room=room,
+    )
+
+
+def of_quiet_hub(settings: Settings) -> HubLimits:
+    """All rooms of a command: nobody comes back to an issue that is written."""
+    return replace(
+        of_hub(settings),
+        max_rooms=min(settings.max_rooms, QUIET_ROOMS),
+        max_resident_bytes=min(settings.max_resident_bytes, QUIET_BYTES),
+        idle_timeout=0,
+        sweep_interval=QUIET_SWEEP_SECONDS,
     )
 
 

@@ -14,11 +14,12 @@ from uuid import UUID
 from crdt import jobs_import
 from crdt.issue import IssueContent
 from crdt.jobs_import import Planted, PlantIssue
-from crdt.planting import check_content, digest_of, says_the_same
+from crdt.planting import check_content, digest_of, says_the_same, texts_of
 from server.clock import Clock
 from server.import_report import CHANGED, CREATED, KEPT, UNCHANGED, USERS_CREATED, USERS_KEPT, ImportReport
 from server.permissions import Identity, Role, may_export, may_grant
 from server.portability.imported import ImportedIssue, ImportedUser, Item, Skipped
+from server.portability.occurrences import Occurrences
 from server.portability.vocabulary import Vocabulary
 from server.record_errors import Forbidden, Gone, RecordError, Unavailable
 from server.records import Issue, Records
@@ -107,10 +108,11 @@ class Importer:
         report = ImportReport(plan.vocabulary)
         if not plan.is_dry:
             report.batch_id = await self._ledger.begin(workspace.id, plan.name, plan.source, identity.user_id, now)
-        run = _Run(self._services, self._limits, workspace, identity, plan, report)
-        while group := await asyncio.to_thread(_next_group, items, self._limits):
-            await run.take(group)
-            on_progress(len(group))
+        with Occurrences() as seen:
+            run = _Run(self._services, self._limits, workspace, identity, plan, report, seen)
+            while group := await asyncio.to_thread(_next_group, items, self._limits):
+                await run.take(group)
+                on_progress(len(group))
         if report.batch_id is not None:
             await self._ledger.finish(workspace.id, report.batch_id, report.counts, self._services.clock.now())
         return report
@@ -127,6 +129,7 @@ class _Run:
         identity: Identity,
         plan: ImportPlan,
         report: ImportReport,
+        seen: Occurrences,
     ) -> None:
         self._records = services.records
         self._ledger = services.ledger
@@ -136,7 +139,7 @@ class _Run:
         self._identity = identity
         self._plan = plan
         self._report = report
-        self._seen: set[UUID] = set()
+        self._seen = seen
 
     async def take(self, group: Sequence[Item]) -> None:
         """Write a group and account for it."""
@@ -158,7 +161,7 @@ class _Run:
         return brought
 
     def _check(self, item: ImportedIssue) -> _Brought | None:
-        if item.issue_id in self._seen:
+        if item.issue_id.bytes in self._seen:
             self._report.skip(item.place, "the same issue stands in the file before", item.issue_id)
             return None
         content = self._plan.vocabulary.translated(item.content)
@@ -168,7 +171,7 @@ class _Run:
             reason = "it holds half of a surrogate pair" if isinstance(error, UnicodeError) else str(error)
             self._report.skip(item.place, reason, item.issue_id)
             return None
-        self._seen.add(item.issue_id)
+        self._seen.add(item.issue_id.bytes)
         return _Brought(item.place, item.issue_id, content, digest_of(content))
 
     async def _take_users(self, users: Sequence[User]) -> None:
@@ -279,7 +282,7 @@ def _next_group(items: Iterator[Item], limits: ImportLimits) -> list[Item]:
     for item in items:
         group.append(item)
         if isinstance(item, ImportedIssue):
-            chars += len(item.content.description) + sum(len(comment.body) for comment in item.content.comments)
+            chars += sum(map(len, texts_of(item.content)))
         if len(group) == limits.group_items or chars >= limits.group_chars:
             break
     return group

@@ -29,7 +29,7 @@ async def quiet_node(bench: Workbench) -> AsyncIterator[ImportServices]:
     relay = LogRelay(bench.store, bounds.of_relay(bench.settings), metrics)
     hub = Hub(
         HubServices(bench.store, appender, bench.engine, relay, clock, metrics),
-        bounds.of_hub(bench.settings),
+        bounds.of_quiet_hub(bench.settings),
     )
     committing = asyncio.create_task(appender.run(), name="appender")
     tasks = [asyncio.create_task(work, name=name) for name, work in (("relay", relay.run()), ("hub", hub.run()))]

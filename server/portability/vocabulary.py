@@ -7,10 +7,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
 
-from crdt.issue import IssueContent
+from crdt.issue import MAX_SHORT_CHARS, IssueContent
 
+Word = TypeVar("Word", bound=tuple[str, ...])
+
+MAX_WORDS: Final = 1_000
 STATUS: Final = "status"
 PRIORITY: Final = "priority"
 
@@ -47,7 +50,8 @@ _RULE: Final = re.compile(r"(status|priority):(.+)=([^=]*)", re.DOTALL)
 
 @dataclass
 class Vocabulary:
-    """`rules`: what was asked for, by kind and word. `is_ours`: the file has our own words, only rules change them."""
+    """`rules`: what was asked for, by kind and word. `is_ours`: the file has our own words, only rules change them.
+    Of what became what, and of what is unknown, the first `MAX_WORDS` are told."""
 
     rules: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     is_ours: bool = False
@@ -67,11 +71,16 @@ class Vocabulary:
         ours = rules.get(word) or rules.get(plain) or known.get(plain)
         if ours is None:
             if not self.is_ours:
-                self.unknown[kind, word] += 1
+                _count(self.unknown, (kind, word[:MAX_SHORT_CHARS]))
             return word
         if ours != word:
-            self.mapped[kind, word, ours] += 1
+            _count(self.mapped, (kind, word[:MAX_SHORT_CHARS], ours))
         return ours
+
+
+def _count(words: Counter[Word], word: Word) -> None:
+    if word in words or len(words) < MAX_WORDS:
+        words[word] += 1
 
 
 def rules_of(written: Iterable[str]) -> dict[str, dict[str, str]]:

@@ -97,7 +97,7 @@ class Mapped(_Told):
 class Imported(_Told):
     """What an import did, or would do. `batch`: by which it is taken back; null after a dry run. `counts`: of created,
     changed, unchanged, kept (edited here, so left alone), skipped, users_created, users_kept. `omitted`: notes beyond
-    the first 1,000."""
+    the first 1,000. `words`: the first 1,000 that became something, and the first 1,000 that are not known."""
 
     batch: UUID | None
     format: Source

@@ -13,6 +13,7 @@ from server.portability.csv_file import fused, is_own_header
 from server.portability.dates import moment_of
 from server.portability.fields import labels_of
 from server.portability.imported import BadRow, ImportedIssue, Item, Skipped, issue_id_of
+from server.portability.occurrences import Occurrences
 from server.portability.readers.own import comments_of
 from server.portability.readers.table import Row, Table
 
@@ -27,7 +28,7 @@ def read_csv(file: IO[bytes], source: str) -> Iterator[Item]:
     table = Table(file)
     table.expect("title")
     is_own = is_own_header(table.names)
-    seen: dict[bytes, int] = {}
+    seen = Occurrences()
 
     def make(row: Row) -> ImportedIssue:
         if is_own:
@@ -50,7 +51,8 @@ def read_csv(file: IO[bytes], source: str) -> Iterator[Item]:
         )
         return ImportedIssue(row.place, issue_id_of(source, row.text("id") or _named(row.cells, seen)), content)
 
-    yield from _rows(table, make)
+    with seen:
+        yield from _rows(table, make)
 
 
 def read_linear(file: IO[bytes], source: str) -> Iterator[Item]:
@@ -118,11 +120,10 @@ def _key(row: Row, *names: str) -> str:
     return key
 
 
-def _named(cells: Sequence[str], seen: dict[bytes, int]) -> str:
+def _named(cells: Sequence[str], seen: Occurrences) -> str:
     """A name for a row without an id: its content, and which of its like it is. So the same file has the same names."""
     digest = hashlib.sha256(json.dumps(list(cells)).encode("utf-8", "surrogatepass")).digest()
-    number = seen[digest] = seen.get(digest, 0) + 1
-    return f"row {digest.hex()} {number}"
+    return f"row {digest.hex()} {seen.add(digest)}"
 
 
 def _labels(cell: str) -> tuple[str, ...]:

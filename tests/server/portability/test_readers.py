@@ -13,12 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crdt.issue import IssueContent
 from server.portability import json_stream, lines
 from server.portability.dates import moment_of
 from server.portability.imported import BadRow, ImportedIssue, ImportedUser, Item, NotReadable, Skipped, issue_id_of
 from server.portability.json_stream import elements_of
 from server.portability.readers import Source, detect, read
-from server.portability.vocabulary import Vocabulary, rules_of
+from server.portability.vocabulary import MAX_WORDS, Vocabulary, rules_of
 
 NOON = datetime(2024, 3, 5, 12, 30, tzinfo=UTC)
 
@@ -128,6 +129,14 @@ def test_beads() -> None:
     assert (c.comments[0].id, c.comments[0].body) == ("1", "ok")
     assert (second.content.status, second.content.deleted_at) == ("closed", NOON)
     assert found[-1] == Skipped("line 4", "not a JSON object")
+
+
+def test_a_file_of_many_words_tells_the_first_of_them() -> None:
+    vocabulary = Vocabulary()
+    for number in (*range(MAX_WORDS + 1), 0):
+        vocabulary.translated(IssueContent(status=f"{number}"))
+    assert len(vocabulary.unknown) == MAX_WORDS
+    assert vocabulary.unknown["status", "0"] == 2
 
 
 def test_linear() -> None:
