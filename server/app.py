@@ -19,8 +19,6 @@ from server.bases import Bases
 from server.clock import SystemClock
 from server.config import Settings
 from server.decisions import Decisions
-from server.doors import changes
-from server.doors.changes import Changes, ChangesLimits, ChangesServices
 from server.doors.http import NotReady, http_app
 from server.doors.rest.accounts import Accounts
 from server.doors.rest.api import ApiServices, operations_of
@@ -271,14 +269,13 @@ class Node:
         )
 
     def _routes(self) -> list[Route]:
-        following = self._gatehouse.verify_requests(have_synced=True)
-        feed = Changes(ChangesServices(self._opened.store, self._feeds, following, self._rates), ChangesLimits())
         frame = Frame(
             self._opened.store,
             self._gatehouse.verify_requests(have_synced=False),
             self._gatehouse.audit.note,
             self._rates,
             Repeats(self._opened.keyed_requests, self._clock),
+            self._gatehouse.verify_requests(have_synced=True),
         )
         opened, records = self._opened, self._records
         imports = ImportServices(records, opened.imports, opened.issues, opened.store, self._clock)
@@ -310,10 +307,10 @@ class Node:
             accounts,
             outbox,
             self._gatehouse.everywhere,
+            self._feeds,
             bulk_issues_at_once=at_once,
         )
-        served = operations_of(services)
-        return [Route(changes.PATH, feed.answer), *routes_of(frame, served)]
+        return routes_of(frame, operations_of(services))
 
     def _past(self) -> Past:
         timeline = self._timeline()

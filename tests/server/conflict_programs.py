@@ -34,7 +34,7 @@ from server.session import Stored
 from storage.conflicts import EVERY_FIELD, USER_DECISION, Conflict, ConflictQuery
 from tests.js.fields import Replicas, Set, Step
 from tests.server.house import House, Peer, settle
-from tests.server.rest.asking import NO_ACCOUNTS, NO_OUTBOX, NO_TRANSFER, ask, everywhere, verify
+from tests.server.rest.asking import NO_ACCOUNTS, NO_FEEDS, NO_OUTBOX, NO_TRANSFER, ask, everywhere, verify
 from tests.simulation.time import VirtualClock
 
 FIELDS: Final = ("status", "priority", "user_id")
@@ -118,7 +118,7 @@ class World:
         store, nothing = self.node.store, cast(Any, None)
         conflicts = ConflictServices(store.ledger, self.decisions)
         services = ApiServices(
-            nothing, self.records, nothing, NO_TRANSFER, conflicts, NO_ACCOUNTS, NO_OUTBOX, everywhere
+            nothing, self.records, nothing, NO_TRANSFER, conflicts, NO_ACCOUNTS, NO_OUTBOX, everywhere, NO_FEEDS
         )
         return http_app(Metrics(), ready, routes_of(Frame(store, verify), operations_of(services)))
 

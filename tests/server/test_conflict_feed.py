@@ -21,7 +21,7 @@ from storage.memory import MemoryStore
 from storage.store import Workspace
 from tests.server.native_client import NativeClient
 from tests.server.native_house import NativeHouse, native_house
-from tests.server.test_changes import get
+from tests.server.rest.test_changes import get
 from tests.simulation.time import START, in_virtual_time, run_in_virtual_time
 
 ISSUES = [UUID(int=number) for number in range(1, 6)]
@@ -299,7 +299,7 @@ class TestOverHttp:
     @in_virtual_time
     async def test_there_is_no_reload(self) -> None:
         async with native_house() as node:
-            assert (await get(node, "?mode=conflicts&reload=1.0"))[0] == 400
+            assert (await get(node, "?mode=conflicts&reload=1.0"))[0] == 422
 
 
 def test_every_role_may_read_along() -> None:

@@ -26,7 +26,7 @@ from tests.server import test_hocuspocus as providers
 from tests.server.house import settle
 from tests.server.native_client import NativeClient
 from tests.server.native_house import native_house
-from tests.server.test_changes import get as get_changes
+from tests.server.rest.test_changes import get as get_changes
 from tests.server.test_native import ISSUE, welcome
 from tests.simulation.time import in_virtual_time
 

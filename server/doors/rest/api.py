@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from server.doors.rest import workspace
 from server.doors.rest.accounts import Accounts
 from server.doors.rest.activity import ActivityFeed
+from server.doors.rest.changes import Changes, ChangesLimits
 from server.doors.rest.comments import Comments
 from server.doors.rest.conflicts import Conflicts, ConflictServices
 from server.doors.rest.history import IssueHistory
@@ -20,6 +21,7 @@ from server.doors.rest.reference import Reference
 from server.doors.rest.sync import Sync
 from server.doors.rest.transfer import Transfer, TransferServices
 from server.doors.rest.whoami import Everywhere, WhoAmI
+from server.feeds import Feeds
 from server.outbox import Outbox
 from server.records import Records
 from storage.issue_reader import IssueReader
@@ -38,8 +40,10 @@ class ApiServices:
     accounts: Accounts
     outbox: Outbox
     everywhere: Everywhere
+    feeds: Feeds
     min_seq_seconds: float = MIN_SEQ_SECONDS
     bulk_issues_at_once: int = 64
+    changes: ChangesLimits = ChangesLimits()  # noqa: RUF009 - frozen
 
 
 def operations_of(services: ApiServices) -> list[Served]:
@@ -56,6 +60,7 @@ def operations_of(services: ApiServices) -> list[Served]:
         *Transfer(services.transfer).operations(),
         *Conflicts(services.conflicts).operations(),
         *Sync(services.outbox).operations(),
+        *Changes(services.feeds, services.changes).operations(),
         *services.accounts.operations(),
         *workspace.operations(),
         *WhoAmI(services.everywhere).operations(),

@@ -55,7 +55,7 @@ _SANE_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,100}")
 
 class Frame:
     """Wraps what answers an operation. `note` hears of what is audited, and of who may not. Without `repeats`, keys of
-    requests are not looked at."""
+    requests are not looked at. `verify_syncing`: for operations by which somebody syncs; default: `verify`."""
 
     def __init__(
         self,
@@ -64,9 +64,11 @@ class Frame:
         note: Noting = unheard,
         rates: Rates | None = None,
         repeats: Repeats | None = None,
+        verify_syncing: Verify | None = None,
     ) -> None:
         self._store = store
         self._verify = verify
+        self._verify_syncing = verify_syncing or verify
         self._note = note
         self._rates = rates
         self._repeats = repeats
@@ -108,7 +110,7 @@ class Frame:
         """Whoever limits, counts or records requests by caller does it in here, once the caller is known."""
         operation = served.operation
         self._count(request)
-        caller = None if operation.needs is None else await self._caller(request)
+        caller = None if operation.needs is None else await self._caller(operation, request)
         if caller is not None:
             self._count(request, caller)
         place = read_place(operation.place, request.path_params)
@@ -166,9 +168,10 @@ class Frame:
                 told = f"the {quota.name} makes more requests than it may"
                 raise Problem(TOO_MANY, told, more={"retry_after": quota.retry_after})
 
-    async def _caller(self, request: Request) -> Identity:
+    async def _caller(self, operation: Operation[Any, Any, Any], request: Request) -> Identity:
+        verify = self._verify_syncing if operation.syncs else self._verify
         try:
-            return await self._verify(presented_by(request), request.path_params.get("workspace"))
+            return await verify(presented_by(request), request.path_params.get("workspace"))
         except TokenRefused as refused:
             challenge = {"WWW-Authenticate": "Bearer"}
             await self._delay(request)

@@ -138,7 +138,8 @@ class Operation(Generic[PLACE, QUERY, BODY]):
     or, where it `reads_token`, for whoever has one that counts somewhere, which what answers it sees to. `problems`
     are those beside what any operation may answer. `uploads`: media types of a body that is no JSON; `body` is
     `Nothing` then, and what answers it reads `call.request.stream()` itself, within bounds of its own. `audited`: it
-    goes into the audit log with what the path names and these fields of the query and the body; None: it does not."""
+    goes into the audit log with what the path names and these fields of the query and the body; None: it does not.
+    `syncs`: whoever asks has what is new by it, and is remembered for that (`last_sync_at`)."""
 
     method: Method
     path: str
@@ -157,6 +158,7 @@ class Operation(Generic[PLACE, QUERY, BODY]):
     uploads: tuple[str, ...] = ()
     max_body_bytes: int = MAX_BODY_BYTES
     audited: tuple[str, ...] | None = None
+    syncs: bool = False
 
     def __post_init__(self) -> None:
         if set(re.findall(r"{(\w+)}", self.path)) != self.place.model_fields.keys():

@@ -165,6 +165,13 @@ TRIMMED: Final = ProblemType(
     "The moment lies before what is kept of this issue's history (the setting `history-days`).",
     "Ask for a later moment; `floor` is the seq where its history begins.",
 )
+OUT_OF_REACH: Final = ProblemType(
+    "out-of-reach",
+    HTTPStatus.GONE,
+    "The log does not lead on from here",
+    "The cursor is below the log's floor, above its head, or of another epoch: `reason` says which.",
+    "Get the pages at `reload` and what they name as `next`.",
+)
 UNREADABLE: Final = ProblemType(
     "unreadable",
     HTTPStatus.UNPROCESSABLE_ENTITY,

@@ -10,7 +10,7 @@ from typing import Final
 
 from crdt.native import ROWS
 from crdt.native_entries import TOMBSTONE, read_row
-from server.doors.changes import reload_address
+from server.doors.rest.changes import reload_address
 from server.doors.rest.operations import Answer, Call, Operation, Query, Reply, Served
 from server.doors.rest.paths import InWorkspace
 from server.doors.rest.problems import INVALID, FieldError, Problem
@@ -41,6 +41,7 @@ SYNC: Final = Operation(
     query=Query,
     body=SyncRequest,
     needs=may_comment,
+    syncs=True,
     answers={HTTPStatus.OK: Answer("A result for each operation.", SyncResponse)},
 )
 

@@ -12,6 +12,7 @@ from server.auth import Credentials, IdentityUnavailable, TokenRefused
 from server.doors.rest.accounts import Accounts
 from server.doors.rest.conflicts import ConflictServices
 from server.doors.rest.transfer import TransferServices
+from server.feeds import Feeds
 from server.outbox import Outbox
 from server.permissions import Identity, Role
 from tests.server.bearers import for_workspace
@@ -19,6 +20,7 @@ from tests.server.bearers import for_workspace
 NO_CONFLICTS = ConflictServices(cast(Any, None), cast(Any, None))
 NO_OUTBOX = Outbox(cast(Any, None))
 NO_TRANSFER = TransferServices(cast(Any, None), "")  # for tests that bring nothing in or out
+NO_FEEDS = cast(Feeds, None)
 NO_ACCOUNTS = Accounts(*[cast(Any, None)] * 6)  # for what asks nothing of people
 
 

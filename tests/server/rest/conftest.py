@@ -25,6 +25,8 @@ from server.doors.rest.frame import Frame
 from server.doors.rest.once import Repeats
 from server.doors.rest.past import Past
 from server.doors.rest.routes import routes_of
+from server.feed import FeedLimits
+from server.feeds import Feeds
 from server.limits import HubLimits
 from server.metrics import Metrics
 from server.outbox import Outbox
@@ -173,18 +175,19 @@ async def api(
         accounts = Accounts(
             People(database), Logins(database), Visitors(database), AuditLog(database), nothing, VirtualClock()
         )
-        reader, clock = IssueReader(database), VirtualClock()
+        reader, clock, feeds = IssueReader(database), VirtualClock(), Feeds(store, FeedLimits(), home.metrics)
         outbox = Outbox(
             OutboxServices(records, SyncQueue(database), store, reader, clock, Bases(log, timeline)),
             outbox_limits,
         )
         services = ApiServices(
-            reader, records, past, NO_TRANSFER, NO_CONFLICTS, accounts, outbox, everywhere, min_seq_seconds=0.1
+            reader, records, past, NO_TRANSFER, NO_CONFLICTS, accounts, outbox, everywhere, feeds, min_seq_seconds=0.1
         )
         served = operations_of(services)
         audit = Audit(AuditLog(database), store, VirtualClock(), AuditLimits(), lambda: None)
         repeats = Repeats(KeyedRequests(database), requests_clock)
         app = http_app(Metrics(), ready, routes_of(Frame(store, verify, audit.note, repeats=repeats), served))
         yield Api(app, home, database, connection, audit)
+        await feeds.close()
     await connection.close()
     await database.close()

@@ -22,7 +22,7 @@ from server.records import Records, RecordServices
 from storage.postgres import PostgresStore
 from tests.server.conflicting import on, setting
 from tests.server.house import ISSUE, House, Peer, house, settle
-from tests.server.rest.asking import NO_ACCOUNTS, NO_OUTBOX, NO_TRANSFER, ask, everywhere, verify
+from tests.server.rest.asking import NO_ACCOUNTS, NO_FEEDS, NO_OUTBOX, NO_TRANSFER, ask, everywhere, verify
 from tests.simulation.time import VirtualClock
 
 WORKSPACE = "/v1/workspaces/main"
@@ -66,7 +66,7 @@ async def api(store: PostgresStore) -> AsyncIterator[Api]:
         records = Records(RecordServices(home.hub, home.engine, clock))
         conflicts = ConflictServices(store.ledger, Decisions(store.ledger, records, clock))
         served = operations_of(
-            ApiServices(nothing, records, nothing, NO_TRANSFER, conflicts, NO_ACCOUNTS, NO_OUTBOX, everywhere)
+            ApiServices(nothing, records, nothing, NO_TRANSFER, conflicts, NO_ACCOUNTS, NO_OUTBOX, everywhere, NO_FEEDS)
         )
         ana, bob = on("laptop", "ana", 5), on("phone", "bob", 9)
         for peer in (ana, bob):

@@ -36,6 +36,7 @@ KINDS: Final = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 BEYOND_SCHEMAS: Final = {
     "If-Match": "a list of entity tags",
     "cursor": "opaque, and of one list",
+    "reload": "not beside since, and nothing of conflicts",
     "sort": "a column is named once",
     "to": "of a revert: an issue has a beginning",
     "map": "a language of rules",
@@ -121,6 +122,8 @@ def tried(operation: AnyOperation, kind: GenerationMode, target: Target) -> None
                 case.path_parameters[name] = target.names[name]
         if isinstance(case.query.get("min_seq"), int):
             case.query["min_seq"] = data.draw(st.integers(0, 3))  # a later one is waited for
+        if isinstance(case.query.get("wait"), int):
+            case.query["wait"] = data.draw(st.integers(0, 1))  # seconds
         answer = case.call(base_url=target.url, session=target.session, timeout=SECONDS_MAX)
         excluded = [positive_data_acceptance, *(no_promise(operation, answer))]
         try:

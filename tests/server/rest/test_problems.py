@@ -321,6 +321,7 @@ PROVOCATIONS: Final[Mapping[ProblemType, Provocation]] = {
     p.FULL: full,
     p.EXISTS: asking(),
     p.RESOLVED: too_late,
+    p.OUT_OF_REACH: asking(query="since=999"),
 }
 CHANGING: Final = (
     p.KEY_REUSED,

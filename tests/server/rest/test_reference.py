@@ -21,7 +21,7 @@ from server.doors.rest.routes import routes_of
 from server.doors.rest.transfer import TransferServices
 from server.metrics import Metrics
 from server.permissions import may_read
-from tests.server.rest.asking import NO_ACCOUNTS, NO_CONFLICTS, NO_OUTBOX, ask, ask_raw, everywhere, verify
+from tests.server.rest.asking import NO_ACCOUNTS, NO_CONFLICTS, NO_FEEDS, NO_OUTBOX, ask, ask_raw, everywhere, verify
 from tests.server.rest.conftest import Api
 
 
@@ -33,7 +33,15 @@ async def served() -> list[Served]:
     nothing: Any = None  # what is described needs no services
     return operations_of(
         ApiServices(
-            nothing, nothing, nothing, TransferServices(nothing, ""), NO_CONFLICTS, NO_ACCOUNTS, NO_OUTBOX, everywhere
+            nothing,
+            nothing,
+            nothing,
+            TransferServices(nothing, ""),
+            NO_CONFLICTS,
+            NO_ACCOUNTS,
+            NO_OUTBOX,
+            everywhere,
+            NO_FEEDS,
         )
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final, cast
 from uuid import UUID
@@ -22,6 +23,8 @@ from server.doors.rest.operations import Served
 from server.doors.rest.past import Past
 from server.doors.rest.routes import routes_of
 from server.doors.rest.transfer import TransferServices
+from server.feed import FeedLimits
+from server.feeds import Feeds
 from server.imports import ImportServices
 from server.metrics import Metrics
 from server.outbox import Outbox
@@ -70,6 +73,7 @@ LEAST: Final[dict[str, Role | None]] = {
     "revertIssue": Role.AGENT,
     "readActivity": Role.VIEWER,
     "sync": Role.COMMENTER,
+    "readChanges": Role.VIEWER,
     "exportWorkspace": Role.ADMIN,
     "importFile": Role.ADMIN,
     "listImports": Role.ADMIN,
@@ -142,7 +146,7 @@ async def everywhere(credentials: Credentials) -> list[Identity]:
 
 
 @pytest.fixture
-async def node(api: Api, dsn: str) -> Node:
+async def node(api: Api, dsn: str) -> AsyncIterator[Node]:
     home, clock, database = api.home, VirtualClock(), api.database
     store = cast(PostgresStore, home.store)
     records, reader = Records(RecordServices(home.hub, home.engine, clock)), IssueReader(database)
@@ -150,6 +154,7 @@ async def node(api: Api, dsn: str) -> Node:
     past = Past(History(store, home.engine), timeline, Activity(LogReader(database), timeline))
     transfer = TransferServices(ImportServices(records, ImportLedger(database), reader, store, clock), dsn)
     conflicts = ConflictServices(store.ledger, Decisions(store.ledger, records, clock))
+    feeds = Feeds(store, FeedLimits(), home.metrics)
     people, logins = People(database), Logins(database)
     accounts = Accounts(people, logins, Visitors(database), AuditLog(database), cast(SignIns, None), clock)
     outbox = Outbox(
@@ -157,7 +162,7 @@ async def node(api: Api, dsn: str) -> Node:
         OutboxLimits(rows_seconds=0.1),
     )
     services = ApiServices(
-        reader, records, past, transfer, conflicts, accounts, outbox, everywhere, min_seq_seconds=0.1
+        reader, records, past, transfer, conflicts, accounts, outbox, everywhere, feeds, min_seq_seconds=0.1
     )
     served = operations_of(services)
     app = http_app(
@@ -165,7 +170,8 @@ async def node(api: Api, dsn: str) -> Node:
     )
     await api("POST", "/issues", {"id": str(ISSUE), "title": "there"})
     await api.project()
-    return Node(app, api, served)
+    yield Node(app, api, served)
+    await feeds.close()
 
 
 async def test_no_operation_is_without_an_expectation(node: Node) -> None:

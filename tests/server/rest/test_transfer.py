@@ -26,7 +26,7 @@ from storage.import_ledger import ImportLedger
 from storage.issue_reader import IssueReader
 from storage.postgres import PostgresStore
 from tests.server.house import House, house
-from tests.server.rest.asking import NO_ACCOUNTS, NO_CONFLICTS, NO_OUTBOX, ask, ask_raw, everywhere, verify
+from tests.server.rest.asking import NO_ACCOUNTS, NO_CONFLICTS, NO_FEEDS, NO_OUTBOX, ask, ask_raw, everywhere, verify
 from tests.simulation.time import VirtualClock
 from tests.storage.compacting import project
 
@@ -69,6 +69,7 @@ def app_of(home: House, transfer: TransferServices) -> Starlette:
             NO_ACCOUNTS,
             NO_OUTBOX,
             everywhere,
+            NO_FEEDS,
         )
     )
     return http_app(Metrics(), ready, routes_of(Frame(home.store, verify), served))
