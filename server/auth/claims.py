@@ -83,7 +83,7 @@ def read(token: str, keys: Keys, now: datetime, skew: timedelta = timedelta(0)) 
     _, key_id = tokens.said_by(token)
     key = keys.find(key_id)
     if key is None:
-        raise TokenRefused("invalid token (unknown key)")
+        raise TokenRefused("invalid token: its key is unknown")
     expected = Expected(ISSUER, (ISSUER,), skew)
     claims = tokens.read(token, key, expected, now)
     return Token(

@@ -105,7 +105,7 @@ class Provider:
         if self._is_away and (key is None or self._age(now) > self._settings.stale):
             raise IdentityUnavailable("the OpenID provider does not answer")
         if key is None:
-            raise TokenRefused("invalid token (unknown key)")
+            raise TokenRefused("invalid token: its key is unknown")
         return key
 
     def _is_known(self, key_id: str, now: datetime) -> bool:

@@ -22,6 +22,13 @@ _PUBLIC_ALGORITHMS: Final = {
 }
 _RSA_BITS: Final = range(2048, 8192 + 1)  # shorter ones prove nothing, longer ones take long to verify
 MAX_KEYS: Final = 100
+_WRONG: Final[Mapping[type[Exception], str]] = {
+    jwt.InvalidSignatureError: "its signature does not fit",
+    jwt.InvalidAlgorithmError: "its algorithm is not the key's",
+    jwt.InvalidAudienceError: "it is for another audience",
+    jwt.InvalidIssuerError: "it is another issuer's",
+    jwt.DecodeError: "it is not a JWT",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +60,22 @@ def sign(claims: Mapping[str, Any], key: Key) -> str:
 
 def said_by(token: str) -> tuple[str | None, str | None]:
     """Issuer and key id, as the token itself says: nothing is proven by them. Raises `TokenRefused`."""
+    if not token:
+        raise TokenRefused("no token was sent")
     if len(token) > MAX_TOKEN_CHARS:
         raise TokenRefused("the token is too long")
     try:
         header = jwt.get_unverified_header(token)
         claims = jwt.decode(token, options={"verify_signature": False})
     except (jwt.InvalidTokenError, RecursionError) as error:
-        raise TokenRefused(f"invalid token ({type(error).__name__})") from None
+        raise TokenRefused(_invalid(error)) from None
     return _text(claims.get("iss")), _text(header.get("kid"))
+
+
+def _invalid(error: Exception) -> str:
+    if isinstance(error, jwt.MissingRequiredClaimError):
+        return f"invalid token: it lacks {error.claim}"
+    return f"invalid token: {_WRONG.get(type(error), 'it is not sound')}"
 
 
 def read(token: str, key: Key, expected: Expected, now: datetime) -> dict[str, Any]:
@@ -78,7 +93,7 @@ def read(token: str, key: Key, expected: Expected, now: datetime) -> dict[str, A
             options={"require": ["sub", "exp"], "verify_exp": False, "verify_iat": False, "verify_nbf": False},
         )
     except (jwt.InvalidTokenError, RecursionError) as error:
-        raise TokenRefused(f"invalid token ({type(error).__name__})") from None
+        raise TokenRefused(_invalid(error)) from None
     for claim in ("nbf", "iat"):
         if claim in claims and moment(claims, claim) > now + expected.skew:
             raise TokenRefused(f"the token is not good yet ({claim})")

@@ -69,7 +69,7 @@ def problem(status: int, detail: str = "", headers: dict[str, str] | None = None
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if (kind := _KINDS.get(error.status_code)) is not None:
-        return problem_response(Problem(kind, headers=error.headers), request_id_of(request))
+        return problem_response(Problem(kind, kind.remedy, headers=error.headers), request_id_of(request))
     phrase = HTTPStatus(error.status_code).phrase
     detail = error.detail if error.detail != phrase else ""
     return problem(error.status_code, detail, dict(error.headers or {}))

@@ -239,7 +239,7 @@ async def test_a_viewer_reads_and_what_it_writes_stays_unsaved(house: House, ver
 async def test_one_denied_document_leaves_the_others_of_its_socket_alone(house: House, version: int) -> None:
     socket, ana = await house.open("ana", version)
     for document, token, reason in (
-        (f"main/{uuid4()}", "nonsense", "invalid token (DecodeError)"),
+        (f"main/{uuid4()}", "nonsense", "invalid token: it is not a JWT"),
         (f"elsewhere/{uuid4()}", house.server.token("ana"), "the token is for another workspace"),
         ("main/not-an-issue", house.server.token("ana"), "not an issue's address"),
     ):

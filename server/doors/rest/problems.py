@@ -107,7 +107,7 @@ UNKNOWN_ROUTE: Final = ProblemType(
     HTTPStatus.NOT_FOUND,
     "No such address",
     "Nothing is served under this path.",
-    "Compare it with `/v1/openapi.json`.",
+    "`/v1/docs` lists what is.",
 )
 UNKNOWN_WORKSPACE: Final = ProblemType(
     "unknown-workspace",

@@ -57,7 +57,7 @@ def test_the_tokens_of_a_key_that_was_taken_away_are_refused(tmp_path: Path) -> 
     make_key(tmp_path, NOW + timedelta(days=1))
     remove_key(tmp_path, lost)
     keys.refresh()
-    with pytest.raises(TokenRefused, match="unknown key"):
+    with pytest.raises(TokenRefused, match="key is unknown"):
         auth.read(token, keys, NOW)
 
 

@@ -97,7 +97,7 @@ async def test_a_key_that_is_new_is_fetched_when_its_first_token_comes(desk: Des
     await desk.read(timedelta(seconds=10), key="rsa-2")
     del desk.idp.keys["rsa-1"]
     await desk.read(timedelta(hours=2), key="rsa-2")
-    with pytest.raises(TokenRefused, match="unknown key"):
+    with pytest.raises(TokenRefused, match="key is unknown"):
         await desk.read(timedelta(hours=2), jwt.encode({"iss": desk.idp.issuer}, RSA_KEY, "RS256", {"kid": "rsa-1"}))
 
 
@@ -106,7 +106,7 @@ async def test_tokens_of_unknown_keys_do_not_make_us_ask_again_and_again(desk: D
     forged = desk.idp.token(now=NOW)
     strange = jwt.encode(jwt.decode(forged, options={"verify_signature": False}), RSA_KEY, "RS256", {"kid": "x"})
     for seconds in range(10):
-        with pytest.raises(TokenRefused, match="unknown key"):
+        with pytest.raises(TokenRefused, match="key is unknown"):
             await desk.read(timedelta(seconds=seconds), strange)
     assert desk.idp.fetched == 2
 

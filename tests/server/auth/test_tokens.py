@@ -178,6 +178,23 @@ def test_any_header_is_refused_without_its_signature(header: dict[str, Any]) -> 
         auth.read(b".".join([unpadded(header), unpadded({"sub": "ana"}), b"c2ln"]).decode(), KEYS, NOW)
 
 
+@pytest.mark.parametrize(
+    ("token", "said"),
+    [
+        ("", "no token was sent"),
+        ("nonsense", "invalid token: it is not a JWT"),
+        (signed("x" * 32), "invalid token: its signature does not fit"),
+        (signed("k" * 64, "HS512"), "invalid token: its algorithm is not the key's"),
+        (signed(aud="something"), "invalid token: it is for another audience"),
+        (signed(iss="somebody"), "invalid token: it is another issuer's"),
+        (signed(exp=None), "invalid token: it lacks exp"),
+    ],
+)
+def test_a_refusal_says_what_is_wrong(token: str, said: str) -> None:
+    with pytest.raises(TokenRefused, match=said):
+        auth.read(token, KEYS, NOW)
+
+
 def test_a_refusal_does_not_repeat_the_token() -> None:
     with pytest.raises(TokenRefused) as refusal:
         auth.read("secret.secret.secret", KEYS, NOW)

@@ -158,6 +158,7 @@ def test_the_problems_are_explained_in_the_documentation() -> None:
 async def test_an_unknown_address_and_a_wrong_method_have_types_too(app: Starlette) -> None:
     status, problem, _ = await ask(app, "GET", "/v1/nonsense")
     assert (status, problem["type"]) == (404, TYPE_PREFIX + "unknown-route")
+    assert "/v1/" in problem["detail"], "where to look"
     status, problem, headers = await ask(app, "PUT", "/v1/workspaces/main/issues")
     assert (status, problem["type"]) == (405, TYPE_PREFIX + "method-not-allowed")
     assert set(headers["allow"].split(", ")) == {"GET", "HEAD", "POST"}
