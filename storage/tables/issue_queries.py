@@ -47,12 +47,11 @@ COLUMNS: Final = {
 _ID: Final = COLUMNS["id"]
 NEWEST_FIRST: Final = (SortKey(COLUMNS["updated_at"], is_descending=True),)
 
-# So many issues that a text finds are gathered and sorted; where there are more, the order is walked instead.
-MANY: Final = 3_000
-# So many of the first rows of a list are looked at before any index of words: a text that many issues hold fills its
-# page there, and such an index would have to name them all.
-NEAR: Final = 200
-_INDEXED: Final = ("status", "priority", "user_id", "session_id", "claude_task_id")  # each with the newest first
+# Of a text that more issues hold than this, as Postgres estimates it, the order is walked until a page is full; what
+# fewer hold is looked up and sorted. The two cost about the same here, of 100,000 issues.
+MANY: Final = 4_000
+# So many are looked up where that was estimated too low.
+MOST: Final = 8_000
 
 _SELECTED: Final = """i.id, i.seq, i.version, i.title, i.description, i.status, i.priority, i.user_id, i.session_id,
     i.claude_task_id, i.labels, i.created_by, i.created_at, i.updated_at, i.completed_at, i.deleted_at, i.unreadable"""
@@ -75,12 +74,6 @@ class IssueQuery:
     updated_since: datetime | None = None
     is_deleted: bool = False
     text: str | None = None
-
-    @property
-    def is_near(self) -> bool:
-        """Whether the first rows of it are the first of a range of one index, before the text is looked at."""
-        filters = sum(getattr(self, column) is not None for column in _INDEXED) + self.is_deleted
-        return self.label is None and tuple(self.sort) == NEWEST_FIRST and filters <= 1
 
     @property
     def order(self) -> list[SortKey]:
@@ -109,14 +102,6 @@ class _Statement:
         """Another condition, with a place for each value."""
         self.conditions.append(condition.format(*map(self.argument, values)))
 
-    def look_no_further(self, order: str, reach: int) -> None:
-        """What is required from now on is asked of the first rows only."""
-        where = " AND ".join(self.conditions)
-        self.tables = (
-            f"(SELECT i.* FROM {self.tables} WHERE {where} ORDER BY {order} LIMIT {self.argument(reach)}) AS i"
-        )
-        self.conditions = []
-
     def expression(self, column: Column) -> str:
         """A column. With a label, its index has the order, so what it knows is taken from there."""
         return column.expression if self.query.label is None else _OF_LABEL.get(column.name, column.expression)
@@ -131,12 +116,11 @@ def statement(
     *,
     words: str = "",
     found: Sequence[UUID] | None = None,
-    reach: int | None = None,
 ) -> tuple[str, list[object]]:
     """The SQL of a page and its arguments; it asks for one row more than the page, which tells whether one follows.
 
     `words`: the condition of `issue_words` that `query.text` makes, where there is one. `found`: all issues that meet
-    it; without them the rows are looked at in the order asked for, at most `reach` of them.
+    it; without them the rows are looked at in the order asked for.
     """
     made = _Statement(workspace_id, query)
     if query.label is not None:
@@ -146,19 +130,31 @@ def statement(
     if query.after is not None:
         made.conditions.append(_beyond(made, query.after))
     keys = [(made.expression(key.column), key.is_descending) for key in query.order]
-    order = ", ".join(f"{expression} DESC" if is_descending else expression for expression, is_descending in keys)
+    order = _order(keys)
     if query.text is not None and found is not None:
         made.require("i.id = ANY ({}::uuid[])", found)
     elif query.text is not None:
-        if reach is not None:
-            made.look_no_further(order, reach)
         meets = words.format(made.argument(query.text))
         of_it = "w.workspace_id = i.workspace_id AND w.issue_id = i.id"
         made.conditions.append(f"(SELECT {meets} FROM issue_words AS w WHERE {of_it})")
-    selected = ", ".join([_SELECTED, *(f"{expression} AS key_{at}" for at, (expression, _) in enumerate(keys))])
+    named = [(f"key_{at}", is_descending) for at, (_, is_descending) in enumerate(keys)]
+    told = [f"{expression} AS {name}" for (expression, _), (name, _) in zip(keys, named, strict=True)]
     limit = made.argument(query.limit + 1)
-    where = " AND ".join(made.conditions)
-    return f"SELECT {selected} FROM {made.tables} WHERE {where} ORDER BY {order} LIMIT {limit}", made.arguments
+    where = f"{made.tables} WHERE {' AND '.join(made.conditions)} ORDER BY {order} LIMIT {limit}"
+    if query.label is None and found is None:
+        return f"SELECT {', '.join([_SELECTED, *told])} FROM {where}", made.arguments
+    # Which rows it is can be told from indexes alone; only these are fetched.
+    page = f"SELECT i.id, {', '.join(told)} FROM {where}"
+    names = ", ".join(f"page.{name}" for name, _ in named)
+    return (
+        f"SELECT {_SELECTED}, {names} FROM ({page}) AS page JOIN issues AS i ON i.workspace_id = $1 AND i.id = page.id"
+        f" ORDER BY {_order(named)}",
+        made.arguments,
+    )
+
+
+def _order(keys: Sequence[tuple[str, bool]]) -> str:
+    return ", ".join(f"{expression} DESC" if is_descending else expression for expression, is_descending in keys)
 
 
 def find(workspace_id: int, text: str, words: str, limit: int) -> tuple[str, list[object]]:

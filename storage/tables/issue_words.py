@@ -55,6 +55,10 @@ BY_TRIGRAMS: Final = (
     "OR (SELECT lower({0})) <% w.said)"
 )
 
+# How many rows `BY_WORDS` finds, as the statistics have it. Not in a subquery: that would not be worked out beforehand.
+ESTIMATE: Final = """
+EXPLAIN (FORMAT JSON) SELECT FROM issue_words AS w WHERE w.workspace_id = $1 AND w.words @@ search_query($1, $2)"""
+
 HAS_TRIGRAMS: Final = "SELECT to_regclass('issue_words_by_trigram') IS NOT NULL"
 
 # Where this Postgres has pg_trgm and we may use it. All issues are read anew then.

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from random import Random
 from typing import TypeAlias
 from uuid import UUID
 
 import asyncpg
 import pytest
 
+from crdt.issue import MAX_SHORT_CHARS
 from storage.postgres import PostgresStore
 from storage.tables import issue_words
-from storage.tables.issue_queries import COLUMNS, MANY, NEAR, NEWEST_FIRST, IssueQuery, SortKey, find, statement
+from storage.tables.issue_queries import COLUMNS, MOST, NEWEST_FIRST, IssueQuery, SortKey, find, statement
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -23,10 +26,11 @@ URGENT = (SortKey(COLUMNS["priority"], is_descending=True), *NEWEST_FIRST)
 ISSUES = """
 INSERT INTO issues (workspace_id, id, seq, version, title, description, status, priority, user_id, session_id,
     claude_task_id, labels, updated_at, created_at, deleted_at)
-SELECT $1, gen_random_uuid(), n, 1, 't', 'w' || n % 1000, 'status ' || n % 5,
+SELECT $1, gen_random_uuid(), n, 1, 't', 'every w' || n % 1000 || said, 'status ' || n % 5,
     (ARRAY['low', 'high', 'urgent'])[n % 3 + 1], 'user ' || n % 500, 'session ' || n % 900, 'task ' || n,
     ARRAY['l' || n % 20], now() - n * interval '1 minute', now(), CASE WHEN n % 3 = 0 THEN now() END
-FROM generate_series(1, 10000) AS n"""
+FROM generate_series(1, 10000) AS n,
+    LATERAL (SELECT string_agg(' other' || (n + k) % 150, '') AS said FROM generate_series(1, 30) AS k) AS others"""
 LABELS = """
 INSERT INTO issue_labels SELECT workspace_id, id, label, deleted_at IS NOT NULL, updated_at
 FROM issues, unnest(labels) AS label"""
@@ -41,6 +45,7 @@ async def filled(store: PostgresStore, dsn: str) -> AsyncIterator[tuple[Connecti
     connection = await asyncpg.connect(dsn)
     await connection.execute(ISSUES, workspace)
     await connection.execute(f"{LABELS}; {WORDS}; ANALYZE; SET plan_cache_mode = force_generic_plan")
+    await connection.execute("VACUUM issues")
     yield connection, workspace
     await connection.close()
 
@@ -84,13 +89,10 @@ async def test_a_page_is_a_range_of_an_index(filled: tuple[Connection, int], que
 
 async def test_a_text_is_looked_for_in_an_index_or_walked_along_one(filled: tuple[Connection, int]) -> None:
     connection, workspace = filled
-    finding, sought = find(workspace, "w1", issue_words.BY_WORDS, MANY + 1)
+    finding, sought = find(workspace, "w1", issue_words.BY_WORDS, MOST + 1)
     plan = await plan_of(connection, finding, *sought)
     assert "issue_words_by_word" in plan, plan
     assert "Seq Scan" not in plan, plan
-    gathered, of_gathered = statement(workspace, IssueQuery(text="w1"), found=[UUID(int=5), UUID(int=6)])
-    plan = await plan_of(connection, gathered, *of_gathered)
-    assert "Index Scan using issues_pkey" in plan, plan
     broad, of_broad = statement(workspace, IssueQuery(text="w1"), words=issue_words.BY_WORDS)
     plan = await plan_of(connection, broad, *of_broad)
     assert "Index Scan Backward using issues_by_update" in plan, plan
@@ -99,32 +101,66 @@ async def test_a_text_is_looked_for_in_an_index_or_walked_along_one(filled: tupl
 
 
 @pytest.mark.parametrize(
-    ("query", "index"),
+    "query",
     [
-        (IssueQuery(text="w1"), "issues_by_update"),
-        (IssueQuery(text="w1", after=(NOW, UUID(int=5))), "issues_by_update"),
-        (IssueQuery(text="w1", status="status 1"), "issues_by_status"),
-        (IssueQuery(text="w1", user_id="user 1"), "issues_by_user"),
-        (IssueQuery(text="w1", is_deleted=True), "issues_deleted_by_update"),
+        IssueQuery(text="w1"),
+        IssueQuery(text="w1", status="status 1"),
+        IssueQuery(text="w1", status="status 1", sort=CREATED),
+        IssueQuery(text="w1", sort=URGENT),
     ],
 )
-async def test_the_first_rows_are_looked_at_and_no_more(
+async def test_of_what_a_text_finds_only_the_rows_of_the_page_are_fetched(
+    filled: tuple[Connection, int], query: IssueQuery
+) -> None:
+    connection, workspace = filled
+    found = await connection.fetchval("SELECT array_agg(id) FROM issues WHERE description LIKE '% w1 %'")
+    sql, arguments = statement(workspace, query, found=found)
+    whole = await plan_of(connection, sql, *arguments)
+    page = whole.partition("Limit")[2].partition("Index Scan using issues_pkey on")
+    assert "Index Only Scan using issues_pkey" in page[0], whole
+    assert "Seq Scan" not in whole, whole
+
+
+async def test_how_many_issues_a_text_finds_is_known_beforehand(filled: tuple[Connection, int]) -> None:
+    connection, workspace = filled
+    for text, holding in (("every", 10_000), ("w99", 110), ("w999", 10), ("every w999", 10), ("!", 0)):
+        [[told]] = await connection.fetch(issue_words.ESTIMATE, workspace, text)
+        estimated = json.loads(told)[0]["Plan"]["Plan Rows"]
+        assert holding / 4 <= estimated <= holding * 4 + 50, (text, estimated)
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        (IssueQuery(label="l1", status="status 1", user_id="nobody"), "issues_by_user"),
+        (IssueQuery(label="l1", status="none"), "issues_by_status"),
+        (IssueQuery(label="l1", session_id="session 1"), "issues_by_session"),
+        (IssueQuery(status="status 1", user_id="user 1"), "issues_by_user"),
+        (IssueQuery(is_deleted=True, user_id="user 1"), "issues_by_user"),
+    ],
+)
+async def test_of_several_filters_the_one_that_finds_least_is_walked(
     filled: tuple[Connection, int], query: IssueQuery, index: str
 ) -> None:
     connection, workspace = filled
-    assert query.is_near
-    sql, arguments = statement(workspace, query, words=issue_words.BY_WORDS, reach=NEAR)
+    await connection.execute("SET plan_cache_mode = force_custom_plan")
+    sql, arguments = statement(workspace, query)
     plan = await plan_of(connection, sql, *arguments)
-    assert f"Index Scan Backward using {index} " in plan, plan
-    assert "Sort" not in plan, plan
-    assert plan.count("Limit") == 2, plan
+    assert index in plan, plan
+    assert "Seq Scan" not in plan, plan
 
 
-def test_what_no_index_has_in_order_is_not_near() -> None:
-    for query in (
-        IssueQuery(label="l1"),
-        IssueQuery(sort=CREATED),
-        IssueQuery(status="a", user_id="b"),
-        IssueQuery(status="a", is_deleted=True),
-    ):
-        assert not query.is_near
+async def test_the_longest_values_fit_into_every_index(store: PostgresStore, dsn: str) -> None:
+    workspace = (await store.create_workspace("main", "Main")).id
+    connection = await asyncpg.connect(dsn)
+    chance = Random(1)
+    status, priority, user, session, task = (
+        "".join(chr(chance.randrange(0x10000, 0x10FFFF)) for _ in range(MAX_SHORT_CHARS)) for _ in range(5)
+    )
+    await connection.execute(
+        """INSERT INTO issues (workspace_id, id, seq, version, title, description, status, priority, user_id,
+        session_id, claude_task_id, created_at, updated_at, completed_at, deleted_at)
+        VALUES ($1, gen_random_uuid(), 1, 1, '', '', $2, $3, $4, $5, $6, now(), now(), now(), now())""",
+        *(workspace, status, priority, user, session, task),
+    )
+    await connection.close()
