@@ -42,6 +42,7 @@ NOT_THERE: Final = "not there"  # nothing was ever written to the issue
 OTHER_BEGINNING: Final = "other beginning"  # the issue is there and began with other text or labels
 NO_COMMENT: Final = "no comment"
 OTHER_COMMENT: Final = "other comment"  # the id is taken
+LEFT_OUT: Final = "left out"  # the issue is at another version than it was asked for
 NOT_PLAIN: Final = "not plain"  # an embedded object stands where text should be written
 
 

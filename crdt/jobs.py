@@ -12,7 +12,8 @@ from typing import Protocol, TypeVar
 from uuid import UUID
 
 from crdt.compaction import compact
-from crdt.edits import Edit, make
+from crdt.document import Document
+from crdt.edits import LEFT_OUT, Edit, make
 from crdt.errors import Refused
 from crdt.gate import check, fold, index_of, index_of_snapshot
 from crdt.index import Index
@@ -265,7 +266,8 @@ class Edited:
 
 @dataclass(frozen=True, slots=True)
 class MakeEdits:
-    """Edit an issue that is all of `updates`, in order; a later edit sees what the earlier ones made.
+    """Edit an issue that is all of `updates`, in order; a later edit sees what the earlier ones made. None: one that is
+    left out.
 
     Nobody else may write with `client_id` meanwhile.
     """
@@ -274,14 +276,17 @@ class MakeEdits:
     updates: Sequence[bytes]
     client_id: int
     author: Author
-    edits: Sequence[Edit]
+    edits: Sequence[Edit | None]
 
     def run(self, resident: Resident) -> Edited:
         """The update, causally closed over `updates`."""
         document, _ = load_whole(merge(self.updates), self.client_id)
-        made = [make(document, UUID(self.issue), self.author, edit) for edit in self.edits]
+        made = [self._make(document, edit) for edit in self.edits]
         updates = [update for update, _ in made if update != EMPTY_UPDATE]
         return Edited(merge(updates), [outcome for _, outcome in made])
+
+    def _make(self, document: Document, edit: Edit | None) -> tuple[bytes, str]:
+        return (EMPTY_UPDATE, LEFT_OUT) if edit is None else make(document, UUID(self.issue), self.author, edit)
 
 
 def _answer(job: Job[object], resident: Resident) -> object:

@@ -81,13 +81,15 @@ Result = TypeVar("Result", bound=Made)
 @dataclass(frozen=True, slots=True)
 class Issue:
     """What an edit is made of: all that is committed, and who writes it, with which client id, which nobody else has
-    until it is committed. `seq`: the newest of `updates` · `heads`: what stands in the fields, by key."""
+    until it is committed. `seq`: the newest of `updates` · `heads`: what stands in the fields, by key · `version`:
+    where the edit is made right after one."""
 
     updates: Sequence[bytes]
     client_id: int
     author: Author
     seq: int
     heads: Mapping[str, FieldWrite]
+    version: int | None = None
 
 
 JobOf: TypeAlias = Callable[[Issue], Job[Result] | Awaitable[Job[Result]]]
@@ -147,7 +149,7 @@ class Records:
     ) -> Written:
         """Make an edit and commit it. Raises `RecordError` in all its kinds."""
         (written,) = await self.change_issue(
-            workspace, identity, issue_id, [edit], device=device, only_at=only_at, once=once
+            workspace, identity, issue_id, [edit], device=device, only_at=[only_at], once=once
         )
         if isinstance(written, RecordError):
             raise written
@@ -161,23 +163,29 @@ class Records:
         wanted: Sequence[Edit],
         *,
         device: str | None = None,
-        only_at: OnlyAt | None = None,
+        only_at: Sequence[OnlyAt | None] = (),
         once: Once | None = None,
         when: Callable[[], Awaitable[None]] | None = None,
     ) -> list[Written | RecordError]:
-        """Make edits of one issue in order and commit them together; one that fails is left out. What was made `once`
-        is only told; `when` is awaited once edits are made. Raises `RecordError` for what concerns them all."""
+        """Make edits of one issue in order and commit them together; one that fails is left out. `only_at`: of each,
+        about the version before all of them. What was made `once` is only told; `when` is awaited once edits are made.
+        Raises `RecordError` for what concerns them all."""
         _check(wanted)
+        conditions = only_at or [None] * len(wanted)
 
         def job(issue: Issue) -> MakeEdits:
-            return MakeEdits(str(issue_id), issue.updates, issue.client_id, issue.author, wanted)
+            chosen = [
+                edit if _holds(each, issue.version) else None for edit, each in zip(wanted, conditions, strict=True)
+            ]
+            return MakeEdits(str(issue_id), issue.updates, issue.client_id, issue.author, chosen)
 
         made = None if once is None else once.made.get(issue_id)
         if made is not None:
             return _results(Written(issue_id, made.seq, False), wanted, made.outcomes)
         mark = None if once is None else lambda edited: once.mark(tuple(edited.outcomes))
         async with self._at_desk(workspace, identity, issue_id, device) as desk:
-            edited, seq, version = await self._write(desk, job, Terms(only_at=only_at, mark=mark, when=when))
+            terms = Terms(only_at=_any_of(conditions), mark=mark, when=when)
+            edited, seq, version = await self._write(desk, job, terms)
         return _results(Written(issue_id, seq, False, version), wanted, edited.outcomes)
 
     async def make(
@@ -199,15 +207,20 @@ class Records:
     async def _write(self, desk: _Desk, job_of: JobOf[Result], terms: Terms[Result]) -> tuple[Result, int, int | None]:
         """What was made, the seq that holds it, and with `only_at` the version that makes."""
         if terms.only_at is None:
-            return *await self._write_after(desk, job_of, terms, None), None
+            return *await self._write_after(desk, job_of, terms), None
         return await self._write_at(desk, job_of, terms, terms.only_at)
 
     async def _write_after(
-        self, desk: _Desk, job_of: JobOf[Result], terms: Terms[Result], after: int | None
+        self,
+        desk: _Desk,
+        job_of: JobOf[Result],
+        terms: Terms[Result],
+        version: int | None = None,
+        after: int | None = None,
     ) -> tuple[Result, int]:
         author = Author(desk.writer.user_id, desk.writer.device_id or "", self._services.clock.now())
         client_id = self._client_id(desk.key, desk.writer.user_id)
-        issue = Issue(desk.room.updates(), client_id, author, desk.room.seq, desk.room.heads)
+        issue = Issue(desk.room.updates(), client_id, author, desk.room.seq, desk.room.heads, version)
         job = job_of(issue)
         made = await self._made(desk.key, await job if isawaitable(job) else job)
         if made.update == EMPTY_UPDATE:
@@ -226,12 +239,12 @@ class Records:
         again: that the version is another one is only said of what is in the log."""
         for _ in range(_ATTEMPTS):
             version, seq = await self._version(desk.room)
-            if not only_at(version) and version:  # nobody has written to 0: that is said otherwise
+            if not _holds(only_at, version):
                 raise Overtaken(f"the issue is at version {version}")
             if desk.room.seq != seq:
                 continue
             try:
-                made, written = await self._write_after(desk, job_of, terms, seq)
+                made, written = await self._write_after(desk, job_of, terms, version, seq)
             except Overtaken:
                 continue
             return made, written, version if made.update == EMPTY_UPDATE else version + 1
@@ -326,6 +339,18 @@ async def _commit(
     raise Unavailable("try again")
 
 
+def _holds(only_at: OnlyAt | None, version: int | None) -> bool:
+    """Nobody has written to version 0: that is said otherwise."""
+    return only_at is None or not version or only_at(version)
+
+
+def _any_of(conditions: Sequence[OnlyAt | None]) -> OnlyAt | None:
+    """Whether there is something to make. None: whatever the version is."""
+    if not any(conditions):
+        return None
+    return lambda version: any(_holds(each, version) for each in conditions)
+
+
 def _check(wanted: Sequence[Edit]) -> None:
     try:
         for edit in wanted:
@@ -339,6 +364,8 @@ def _results(written: Written, wanted: Sequence[Edit], outcomes: Sequence[str]) 
 
 
 def _result(written: Written, edit: Edit, told: str) -> Written | RecordError:
+    if told == edits.LEFT_OUT:
+        return Overtaken(f"the issue is at {f'version {written.version}' if written.version else 'another version'}")
     if told in _FAILURES:
         failure = _FAILURES[told]
         return type(failure)(*failure.args)

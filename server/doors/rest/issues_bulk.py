@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -19,19 +20,31 @@ from crdt.shape import Changes
 from server.doors.rest.headers import DEVICE, IDEMPOTENCY_KEY
 from server.doors.rest.issues_read import ISSUES
 from server.doors.rest.issues_write import problem_of
-from server.doors.rest.models import IssueCreate, IssuePatch
+from server.doors.rest.models import IssueCreate, IssuePatch, Seq
 from server.doors.rest.operations import Answer, Call, Nothing, Operation, Query, Reply, Served
 from server.doors.rest.paths import InWorkspace
 from server.doors.rest.problems import ProblemDocument
 from server.muster import Entry, Muster
 from server.permissions import may_edit
 from server.record_errors import Invalid, RecordError
-from server.records import Records, Written
+from server.records import OnlyAt, Records, Written
 
 BULK: Final = ISSUES + "/bulk"
 MAX_ITEMS: Final = 1_000
 
-Wanted = tuple[UUID, Begin | Changes]
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An item. `version`: at which alone it is made."""
+
+    issue: UUID
+    edit: Begin | Changes
+    version: int | None = None
+
+    @property
+    def only_at(self) -> OnlyAt | None:
+        """As `Records` ask it."""
+        return None if self.version is None else self.version.__eq__
 
 
 class BulkCreate(Nothing):
@@ -44,6 +57,9 @@ class IssueBulkPatch(IssuePatch):
     """Changes of the issue that it names."""
 
     id: UUID
+    if_version: Seq | None = Field(
+        None, description="The `version` of the issue before this request; at another one the item is 412."
+    )
 
 
 class BulkPatch(Nothing):
@@ -54,11 +70,12 @@ class BulkPatch(Nothing):
 
 class BulkResult(BaseModel):
     """What became of one item. `status` is what a request for it alone would be answered; `seq` where it is committed,
-    `problem` where it is not."""
+    `problem` where it is not · `version`: of the issue then, where an item of it had an `if_version`."""
 
     status: int
     id: UUID
     seq: int | None = None
+    version: int | None = None
     problem: ProblemDocument | None = None
 
 
@@ -90,7 +107,8 @@ PATCH: Final = Operation(
     id="patchIssues",
     tag="issues",
     summary="Change many issues",
-    description="Where an item is `invalid`, nothing is written; `errors` names them all.",
+    description="Where an item is `invalid`, nothing is written; `errors` names them all. Items of one issue are one "
+    "edit, at one version; those whose `if_version` is another one are left out of it.",
     place=InWorkspace,
     query=Query,
     body=BulkPatch,
@@ -113,20 +131,19 @@ class IssuesBulk:
 
     async def create(self, call: Call[InWorkspace, Query, BulkCreate]) -> Reply:
         """201 for each that is new."""
-        return await self._write(
-            call, [(item.id or call.new_id(at), item.edit()) for at, item in enumerate(call.body.issues)]
-        )
+        issues = enumerate(call.body.issues)
+        return await self._write(call, [Wanted(item.id or call.new_id(at), item.edit()) for at, item in issues])
 
     async def patch(self, call: Call[InWorkspace, Query, BulkPatch]) -> Reply:
         """Those of one issue are committed together, whatever is wrong with others."""
-        return await self._write(call, [(item.id, item.edit()) for item in call.body.issues])
+        return await self._write(call, [Wanted(item.id, item.edit(), item.if_version) for item in call.body.issues])
 
     async def _write(self, call: Call[Any, Any, Any], wanted: Sequence[Wanted]) -> Reply:
-        told: list[Written | RecordError | None] = [_refusal(edit) for _, edit in wanted]
+        told: list[Written | RecordError | None] = [_refusal(each.edit) for each in wanted]
         of_issue: dict[UUID, list[int]] = {}
-        for at, (issue, _) in enumerate(wanted):
+        for at, each in enumerate(wanted):
             if told[at] is None:
-                of_issue.setdefault(issue, []).append(at)
+                of_issue.setdefault(each.issue, []).append(at)
         muster = Muster(len(of_issue), self._at_once)
 
         async def write(issue: UUID, items: list[int]) -> None:
@@ -141,17 +158,23 @@ class IssuesBulk:
         async with asyncio.TaskGroup() as tasks:
             for issue, items in of_issue.items():
                 tasks.create_task(write(issue, items))
-        results = [_result(issue, each, call.request_id) for (issue, _), each in zip(wanted, told, strict=True)]
-        is_final = all(each.status < HTTPStatus.INTERNAL_SERVER_ERROR for each in results)
+        results = [_result(each.issue, one, call.request_id) for each, one in zip(wanted, told, strict=True)]
+        is_final = all(result.status < HTTPStatus.INTERNAL_SERVER_ERROR for result in results)
         return Reply(BulkResults(results=results), is_partial=True, is_final=is_final)
 
     async def _one(
         self, call: Call[Any, Any, Any], issue: UUID, wanted: Sequence[Wanted], entry: Entry
     ) -> Sequence[Written | RecordError]:
-        edits = [edit for _, edit in wanted]
         try:
             return await self._records.change_issue(
-                call.workspace, call.identity, issue, edits, device=call.device, once=call.once, when=entry.made
+                call.workspace,
+                call.identity,
+                issue,
+                [each.edit for each in wanted],
+                device=call.device,
+                only_at=[each.only_at for each in wanted],
+                once=call.once,
+                when=entry.made,
             )
         except RecordError as error:
             return [error] * len(wanted)
@@ -169,7 +192,9 @@ def _refusal(edit: Begin | Changes) -> Invalid | None:
 def _result(issue: UUID, told: Written | RecordError | None, request_id: str) -> BulkResult:
     assert told is not None
     if isinstance(told, Written):
-        return BulkResult(status=HTTPStatus.CREATED if told.is_new else HTTPStatus.OK, id=issue, seq=told.seq)
+        status = HTTPStatus.CREATED if told.is_new else HTTPStatus.OK
+        result = BulkResult(status=status, id=issue, seq=told.seq)
+        return result if told.version is None else result.model_copy(update={"version": told.version})
     problem = problem_of(told)
     document = ProblemDocument.model_validate(problem.document(request_id))
     return BulkResult(status=problem.kind.status, id=issue, problem=document)
