@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
+from random import Random
 from typing import Final
 
 import structlog
@@ -29,11 +30,13 @@ class ConflictDesk:
         metrics: Metrics,
         spawn: Callable[[Coroutine[None, None, None]], None],
         on_recorded: Callable[[IssueKey], None],
+        random: Random,
     ) -> None:
         self._ledger = ledger
         self._metrics = metrics
         self._spawn = spawn
         self._on_recorded = on_recorded
+        self._random = random
 
     def committed(self, key: IssueKey, found: Mapping[int, Sequence[NewConflict]]) -> None:
         """They are in the ledger, with the deltas they were found in."""
@@ -47,7 +50,7 @@ class ConflictDesk:
         self._spawn(self._note(key, seq, found, at))
 
     async def _note(self, key: IssueKey, seq: int, found: Sequence[NewConflict], at: datetime) -> None:
-        backoff = Backoff(first_seconds=0.2, longest_seconds=5.0)
+        backoff = Backoff(first_seconds=0.2, longest_seconds=5.0, random=self._random)
         for attempt in range(_ATTEMPTS):
             try:
                 await self._ledger.note(key.workspace_id, key.issue_id, seq, found, at)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from random import Random
 from typing import Final
 from uuid import UUID
 
@@ -35,7 +36,7 @@ _SWEPT_A_TURN: Final = 500  # rooms; half a millisecond
 @dataclass(frozen=True, slots=True)
 class HubServices:
     """What a hub works with. `on_idle` hears of issues nobody is in any more (a hint for the compactor), `on_conflicts`
-    of those with new rows in the ledger."""
+    of those with new rows in the ledger. `random`: of waits, so that a simulation can repeat itself."""
 
     store: Store
     appender: Appender
@@ -45,6 +46,7 @@ class HubServices:
     metrics: Metrics
     on_idle: Callable[[IssueKey], None] = lambda key: None
     on_conflicts: Callable[[IssueKey], None] = lambda key: None
+    random: Random = field(default_factory=Random)
 
 
 class Hub:
@@ -61,7 +63,7 @@ class Hub:
         self._openings: dict[IssueKey, Opening] = {}
         self._leaving: dict[IssueKey, Room] = {}  # closed with a commit in flight
         self._idle: dict[IssueKey, float] = {}  # since when; least recently used first
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}  # in the order they began: a set's is that of addresses
         self._changed = asyncio.Event()  # some room settled
         self._is_draining = False
         self._loop = asyncio.get_running_loop()
@@ -73,7 +75,9 @@ class Hub:
             limits=limits.room,
             clock=services.clock,
             metrics=services.metrics,
-            conflicts=ConflictDesk(services.store.ledger, services.metrics, self._spawn, services.on_conflicts),
+            conflicts=ConflictDesk(
+                services.store.ledger, services.metrics, self._spawn, services.on_conflicts, services.random
+            ),
             spawn=self._spawn,
             catch_up=services.relay.catch_up,
             committed=services.relay.committed,
@@ -275,11 +279,11 @@ class Hub:
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = self._loop.create_task(work)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        del self._tasks[task]
         if not task.cancelled() and (error := task.exception()) is not None:
             self._metrics.loop_failures.labels("room task").inc()
             self._log.error("room task failed", exc_info=error)

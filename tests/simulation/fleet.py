@@ -29,6 +29,7 @@ from syncline.local_store import LocalStore
 from syncline.records import Feed
 from tests.conftest import MEMORY, is_roomy
 from tests.sdk.editor import Editor, lost_or_doubled
+from tests.simulation.chance import only_seeded
 from tests.simulation.device import Socket, simulated, token_of
 from tests.simulation.native_node import HIGH_WATER, Line, NativeNode, NativeOracle, seeded
 from tests.simulation.network import Link
@@ -331,7 +332,8 @@ def simulate(seed: int, plan: Plan) -> Outcomes:
     place = MEMORY if is_roomy(MEMORY) else None
     with tempfile.TemporaryDirectory(prefix="syncline-", dir=place) as folder:
         try:
-            return run_in_virtual_time(Fleet(seed, plan, Path(folder)).run())
+            with only_seeded():
+                return run_in_virtual_time(Fleet(seed, plan, Path(folder)).run())
         except BaseException as error:
             error.add_note(f"seed {seed}")
             raise

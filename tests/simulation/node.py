@@ -58,7 +58,9 @@ class Node:
         limits = CompactorLimits(tail_updates=30, idle_updates=5, interval_seconds=3.0, history_days=5 / 86_400)
         compactor = Compactor(store, engine, limits, now=clock.now, random=Random(seed))
         projector = Projector(store, engine, ProjectorLimits(page_deltas=20), now=clock.now, random=Random(seed))
-        services = HubServices(store, self.appender, engine, relay, clock, self.metrics, compactor.hint)
+        services = HubServices(
+            store, self.appender, engine, relay, clock, self.metrics, compactor.hint, random=Random(seed)
+        )
         self.hub = Hub(services, LIMITS)
         running: list[Coroutine[Any, Any, None]] = [
             self.appender.run(),

@@ -18,6 +18,7 @@ from crdt.issue import read
 from crdt.update import merge
 from storage.engine import EngineUnavailable, IssueKey
 from storage.errors import StoreUnavailable
+from tests.simulation.chance import only_seeded
 from tests.simulation.client import Client
 from tests.simulation.network import Link
 from tests.simulation.node import BUFFERED, QUEUED, Node, Socket
@@ -220,7 +221,8 @@ def _view(update: bytes) -> tuple[Any, ...]:
 def simulate(seed: int) -> Outcomes:
     """One run. Whatever goes wrong names its seed."""
     try:
-        return run_in_virtual_time(World(seed).run())
+        with only_seeded():
+            return run_in_virtual_time(World(seed).run())
     except BaseException as error:
         error.add_note(f"seed {seed}")
         raise
