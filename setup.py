@@ -17,6 +17,7 @@ COMPILED = [
     "crdt/trim.py",
     "crdt/field_writes.py",
     "crdt/index.py",
+    "crdt/beginnings.py",
     "crdt/overwrites.py",
     "crdt/keystrokes.py",
     "crdt/attribution.py",

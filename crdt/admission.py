@@ -7,6 +7,7 @@ hangs or corrupts memory on combinations that no Yjs client writes.
 from typing import Final
 
 from crdt import attribution, own_comments, ranges
+from crdt.beginnings import TITLE, beginning_of
 from crdt.capacity import Growth
 from crdt.encoding import write_ranges, write_var_uint
 from crdt.errors import CLIENT_ID, SCHEMA, TOO_LARGE, Refused
@@ -42,6 +43,7 @@ from crdt.records import (
 from crdt.savepoint import Savepoint
 from crdt.trim import write_section
 
+_NOTHING: Final[list[int]] = []
 CHAIN: Final = 64  # remembered values of one key; an overwrite of an older one counts as concurrent with all of them
 
 
@@ -66,7 +68,8 @@ class Admission:
         self.gap = False
         self.growth = Growth()
         self.arrival = arrival
-        self.fields: Overwrites | None = None  # once the update touches a field
+        self.fields: Overwrites | None = None  # once the update touches a field, or begins the issue
+        self.beginners: list[Struct] = []  # who wrote the first characters of a title without knowing of any
         self.savepoint = Savepoint(index, list(self.sections))
 
     def check_clients(self, actor: str) -> None:
@@ -103,6 +106,11 @@ class Admission:
         for client in self.sections:
             if client in index.state_vector:
                 index.owners.setdefault(client, actor)
+        for struct in self.beginners:
+            deleted = self.parsed.deletes.get(struct.client, _NOTHING)
+            content = beginning_of(index, self.parsed.data, self.sections[struct.client], deleted)
+            if content:
+                self._overwrites().begin(struct, content)
         overwrites = [] if self.fields is None else self.fields.finish()
         accepted = self._encode(self._new_deletes())
         index.stored_bytes += len(accepted)
@@ -193,6 +201,8 @@ class Admission:
                 if place.attribution != PLAIN and place.attribution != COMMENT:
                     self._attribute(struct, known, place)
                 self._chain(struct, known, place)
+            elif struct.origin_client == NOBODY and _begins(struct, known, place):
+                self.beginners.append(struct)
         if kind == TYPE:
             self._new_type(struct, place.parent.depth + 1)
         index.extend(struct.client, known, length, number * 2 + (1 if kind in (GC, DELETED) else 0))
@@ -297,11 +307,15 @@ class Admission:
         parent = place.parent
         if parent.kind != ROOT or place.key not in DECIDED or (parent.name != VALUES and parent.name != STAMPS):
             return None
+        fields = self._overwrites()
+        if parent.name == STAMPS:
+            fields.stamps.append((place.key, struct))
+            return None
+        return fields
+
+    def _overwrites(self) -> Overwrites:
         if self.fields is None:
             self.fields = Overwrites(self.index, self.parsed.data, self.arrival)
-        if parent.name == STAMPS:
-            self.fields.stamps.append((place.key, struct))
-            return None
         return self.fields
 
     def _note_pairs(self, struct: Struct, known: int) -> None:
@@ -365,6 +379,12 @@ class Admission:
         out += body
         write_ranges(out, deletes.items())
         return bytes(out)
+
+
+def _begins(struct: Struct, known: int, place: Place) -> bool:
+    """Whether these are the first characters of a title, as far as their author knew."""
+    parent = place.parent
+    return struct.right_client == NOBODY and known == struct.clock and parent.kind == ROOT and parent.name == TITLE
 
 
 def _fits_key(kind: int, parent: Parent) -> bool:

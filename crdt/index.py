@@ -79,10 +79,10 @@ class Runs:
 class Index:
     """What is known of one issue. `state_vector`: client → next clock · `owners`: client → the actor who first wrote
     with it · `announced`: client → the user whose presence named it, not stored · `deleted`: client → flat ranges ·
-    `pairs`: first halves of surrogate pairs · `cuts`: those cut · `heads`: the standing value of each decided field,
-    replaced when it changes · `structs`, `tombstones`: about how many a document would hold, and how many ranges are
-    deleted · `stored_bytes`: of all of it, as whoever checks updates last counted them, not stored. `lacks_heads`,
-    `lacks_structs`: it was stored by a version that kept none."""
+    `pairs`: first halves of surrogate pairs · `cuts`: those cut · `heads`: what stands in each decided field, and the
+    issue's beginning (see `crdt.beginnings`), replaced when they change · `structs`, `tombstones`: about how many a
+    document would hold, and how many ranges are deleted · `stored_bytes`: of all of it, as whoever checks updates last
+    counted them, not stored. `lacks_heads`, `lacks_structs`: it was stored by a version that kept none."""
 
     def __init__(self) -> None:
         self.state_vector: dict[int, int] = {}

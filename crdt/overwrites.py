@@ -1,15 +1,17 @@
 """Which values of a field met without knowing of each other, found while one update is admitted.
 
 The values of a field form a tree: each one hangs on the value its author saw. The leaves are what nobody replaced
-knowingly. One of them stands; every other one is lost, unless it says the same.
+knowingly. One of them stands; every other one is lost, unless it says the same. A second beginning of the issue is lost
+in the same way.
 """
 
 from typing import Final
 
 from crdt import ranges
+from crdt.beginnings import BEGINNING, is_whole
 from crdt.field_writes import MAX_VALUE_BYTES, same_value
 from crdt.index import Index
-from crdt.records import ANY, DELETED, Arrival, FieldWrite, Overwrite, Struct
+from crdt.records import ANY, DELETED, NOBODY, Arrival, FieldWrite, Overwrite, Struct
 
 _NO_RANGES: Final[list[int]] = []
 
@@ -35,6 +37,7 @@ class Overwrites:
         self.stamps: list[tuple[str, Struct]] = []
         self.origins: dict[tuple[int, int], tuple[int, int]] = {}  # of the values in this update
         self.lost: list[Lost] = []
+        self.begun: list[tuple[FieldWrite, FieldWrite]] = []  # the beginning that stands, and the other one
         index.heads = dict(index.heads)
 
     def take(
@@ -61,6 +64,21 @@ class Overwrites:
         if wins:
             self.index.heads[key] = write
 
+    def begin(self, struct: Struct, content: bytes) -> None:
+        """An author began the issue, who is known by now. Of several the one with the lowest client id stands, whatever
+        the order in which they come: its title is the first in every replica."""
+        heads = self.index.heads
+        actor = self.index.owners.get(struct.client, "")
+        write = FieldWrite(struct.client, struct.clock, content, b"", actor, self.arrival.device, self.arrival.at_ms)
+        other = heads.get(BEGINNING)
+        if other is None:
+            heads[BEGINNING] = write
+            return
+        standing, losing = (write, other) if write.client < other.client else (other, write)
+        heads[BEGINNING] = standing
+        if standing.value != losing.value or not is_whole(losing.value):
+            self.begun.append((standing, losing))
+
     def finish(self) -> list[Overwrite]:
         """Everything is admitted: who wrote what, and what is lost of it."""
         owners = self.index.owners
@@ -69,7 +87,7 @@ class Overwrites:
         for key, stamp in self.stamps:
             self._stamp(key, stamp)
         replaced = set(self.origins.values())
-        found: list[Overwrite] = []
+        found = [Overwrite(BEGINNING, standing, losing, (NOBODY, 0)) for standing, losing in self.begun]
         for lost in self.lost:
             standing = self._visible(self.index.heads[lost.key])
             if (lost.write.client, lost.write.clock) in replaced or same_value(

@@ -159,7 +159,8 @@ class FieldWrite:
 
 
 class Overwrite:
-    """Two writers set one field without knowing of each other: `losing` does not stand, because of `standing`.
+    """Two writers set one field, or began one issue, without knowing of each other: `losing` does not stand, because of
+    `standing`.
 
     `replaced`: the id of the value that the loser's author saw and replaced, NOBODY where there was none.
     """

@@ -82,6 +82,7 @@ def heads_of(heads: Mapping[str, FieldWrite], author: Author, max_lead: timedelt
             (write.client, write.clock), clock_of(write, max_lead), (write.actor, write.device) == me
         )
         for key, write in heads.items()
+        if key in FIELD_NAMES
     }
 
 

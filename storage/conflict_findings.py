@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from crdt.beginnings import BEGINNING
 from crdt.field_writes import read_any
 from crdt.records import NOBODY, Arrival, FieldWrite, Overwrite
 from crdt.shape import FIELD_KEYS
-from storage.conflicts import UPDATE_UPDATE, NewConflict, Side
+from storage.conflicts import CREATE_CREATE, UPDATE_UPDATE, NewConflict, Side
 from storage.store import Delta
 
 FIELD_NAMES: Final = {key: name for name, key in FIELD_KEYS.items()}  # as a record calls what a document holds
@@ -21,8 +22,8 @@ def conflicts_of(overwrites: Iterable[Overwrite], max_lead: timedelta) -> list[N
     """Both sides of each. No writer's clock counts as later than its edit came in and `max_lead` more."""
     return [
         NewConflict(
-            UPDATE_UPDATE,
-            FIELD_NAMES[found.key],
+            CREATE_CREATE if found.key == BEGINNING else UPDATE_UPDATE,
+            FIELD_NAMES.get(found.key, ""),
             side_of(found.standing, max_lead),
             side_of(found.losing, max_lead),
             supersedes=None if found.replaced[0] == NOBODY else key_of(*found.replaced),

@@ -25,13 +25,26 @@ const set = (doc, key, value) => {
   return { update: written, replaced }
 }
 
+/** The update that says just this; `replaced` is the title before, null where there is none. */
+const type = (doc, text) => {
+  let written = null
+  const keep = (update) => { written = toBase64(update) }
+  const title = doc.getText('title')
+  const replaced = title.toString() || null
+  doc.once('update', keep)
+  title.insert(0, text)
+  return { update: written, replaced }
+}
+
 converse({
-  /** Each step: a replica learns updates, then sets a field, if it is to. */
+  /** Each step: a replica learns updates, then sets a field, or types in front of the title, if it is to. */
   steps: ({ steps }) => steps.map(({ client, learn, key, value }) => {
     const doc = named(client)
     for (const update of learn) Y.applyUpdate(doc, fromBase64(update))
-    return key === null ? null : set(doc, key, value)
+    if (key === null) return null
+    return key === 'title' ? type(doc, value) : set(doc, key, value)
   }),
   fields: ({ clients }) => clients.map((client) => named(client).getMap('fields').toJSON()),
+  titles: ({ clients }) => clients.map((client) => named(client).getText('title').toString()),
   forget: () => replicas.clear()
 })

@@ -13,7 +13,8 @@ from tests.js.toolchain import Script, running
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a replica, named by its Yjs client id, learns, and which field it sets then; `key` None: nothing."""
+    """What a replica, named by its Yjs client id, learns, and which field it sets then; `key` None: nothing;
+    "title": it types in front of the title."""
 
     client: int
     learn: Sequence[bytes]
@@ -52,6 +53,11 @@ class Replicas:
     async def fields(self, clients: Sequence[int]) -> list[dict[str, Any]]:
         """What each of them shows."""
         shown: list[dict[str, Any]] = await self._script.call("fields", deadline=60, clients=list(clients))
+        return shown
+
+    async def titles(self, clients: Sequence[int]) -> list[str]:
+        """The same of their titles."""
+        shown: list[str] = await self._script.call("titles", deadline=60, clients=list(clients))
         return shown
 
     async def forget(self) -> None:

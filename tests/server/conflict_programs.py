@@ -38,6 +38,7 @@ from tests.server.rest.asking import NO_ACCOUNTS, NO_FEEDS, NO_OUTBOX, NO_TRANSF
 from tests.simulation.time import VirtualClock
 
 FIELDS: Final = ("status", "priority", "user_id")
+TITLE: Final = "title"  # replicas type in front of it
 REPLICAS: Final = 3
 WRITER: Final = Identity("writer", "main", Role.MEMBER)
 
@@ -81,6 +82,8 @@ class Program:
         self.committed: set[str] = set()
         self.standing: dict[str, str] = {}
         self.lost: set[tuple[str, str]] = set()  # (field, value)
+        self.titles: set[str] = set()  # all that was ever typed there
+        self.beginnings: dict[str, int] = {}  # what was typed without knowing of any, and by which client
         self.reader: Doc[Any] = Doc()
         self._values = 0
 
@@ -93,14 +96,22 @@ class Program:
         stand is lost, unless its own author has replaced it in the same delta."""
         lost: set[tuple[str, str]] = set()
         for edit in edits:
+            self.committed.add(edit.value)
             self.reader.apply_update(edit.update)
+            if edit.field == TITLE:
+                continue
             shown = str(self.reader.get("fields", type=Map).get(FIELD_KEYS[edit.field]))
             stood = self.standing.get(edit.field)
             if stood is not None and stood not in edit.knew:
                 lost.add((edit.field, edit.value if shown == stood else stood))
             self.standing[edit.field] = shown
-            self.committed.add(edit.value)
         self.lost |= lost - {(edit.field, edit.replaced) for edit in edits}
+
+    @property
+    def lost_beginnings(self) -> set[str]:
+        """Of all who began the issue without knowing of another, the lowest client id stands."""
+        begun = {value: client for value, client in self.beginnings.items() if value in self.committed}
+        return {value for value, client in begun.items() if client != min(begun.values())}
 
 
 class World:
@@ -143,7 +154,8 @@ class World:
                     replica.knows |= program.committed
                     writing.append((program, replica, step))
                 case 2 | 3 | 4 | 5:
-                    step = Step(replica.client, [], FIELD_KEYS[name], program.next_value())
+                    name = program.random.choice((*FIELDS, TITLE))
+                    step = Step(replica.client, [], FIELD_KEYS.get(name, TITLE), program.next_value())
                     writing.append((program, replica, step))
                 case 6 | 7 | 8:
                     acting.append(self.send(program, replica))
@@ -153,12 +165,16 @@ class World:
         await asyncio.gather(*acting)
 
     async def write(self, writing: list[tuple[Program, Replica, Step]]) -> None:
-        names = {key: name for name, key in FIELD_KEYS.items()}
+        names = {TITLE: TITLE} | {key: name for name, key in FIELD_KEYS.items()}
         told = await self.yjs.take([step for _, _, step in writing])
-        for (_, replica, step), one in zip(writing, told, strict=True):
+        for (program, replica, step), one in zip(writing, told, strict=True):
             if isinstance(one, Set) and step.key is not None:
                 edit = Edit(names[step.key], step.value, replica.knows, one.replaced, one.update)
                 replica.unsent.append(edit)
+                if edit.field == TITLE:
+                    if not replica.knows & program.titles:
+                        program.beginnings[edit.value] = replica.client
+                    program.titles.add(edit.value)
                 replica.knows |= {step.value}
 
     async def send(self, program: Program, replica: Replica) -> None:
@@ -208,6 +224,9 @@ class World:
     async def ledger(self, program: Program) -> list[Conflict]:
         query = ConflictQuery(limit=1000, issue_id=program.issue)
         return await self.node.store.ledger.page(self.node.workspace.id, query)
+
+    async def titles(self, program: Program) -> list[str]:
+        return await self.yjs.titles([replica.client for replica in program.replicas])
 
     async def shown(self, program: Program) -> list[dict[str, Any]]:
         return await self.yjs.fields([replica.client for replica in program.replicas])
