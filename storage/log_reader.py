@@ -85,8 +85,8 @@ class LogReader:
     async def seq_before(self, workspace_id: int, at: datetime) -> int:
         """The newest seq of the workspace that is older than a time, 0 when none is kept."""
         async with self._database.session("find a moment of a workspace", workspace_id) as connection:
-            seq: int = await connection.fetchval(delta_queries.SEQ_BEFORE, workspace_id, at)
-        return seq
+            seq: int | None = await connection.fetchval(delta_queries.SEQ_BEFORE, workspace_id, at)
+        return seq or 0
 
     async def seq_at(self, workspace_id: int, issue_id: UUID, at: datetime) -> int:
         """The seq of the issue's last delta at or before a time, 0 when it did not exist yet. Raises `Trimmed`."""

@@ -111,7 +111,11 @@ class Logins:
     async def tokens(self, workspace_id: int, user_id: str | None, now: datetime) -> list[ScriptToken]:
         """Those that have not expired; of one user, or all."""
         async with self._database.session("list tokens", workspace_id) as connection:
-            return [ScriptToken(*row) for row in await connection.fetch(tokens.PAGE, workspace_id, user_id, now)]
+            if user_id is None:
+                rows = await connection.fetch(tokens.OF_ALL, workspace_id, now)
+            else:
+                rows = await connection.fetch(tokens.OF_USER, workspace_id, now, user_id)
+        return [ScriptToken(*row) for row in rows]
 
     async def owner_of_token(self, workspace_id: int, token_id: str) -> str | None:
         """Whose token it is."""

@@ -109,13 +109,20 @@ class Visitors:
     async def visits(self, workspace_id: int, user_id: str | None, limit: int) -> list[VisitRow]:
         """Live sockets of all nodes; of one user and the agents that act for them, or of all."""
         async with self._database.session("list who is here", workspace_id) as connection:
-            rows = await connection.fetch(visits.PAGE, workspace_id, user_id, DEAD_AFTER, limit)
+            if user_id is None:
+                rows = await connection.fetch(visits.OF_ALL, workspace_id, DEAD_AFTER, limit)
+            else:
+                rows = await connection.fetch(visits.OF_USER, workspace_id, DEAD_AFTER, limit, user_id)
         return [VisitRow(*row) for row in rows]
 
     async def devices(self, workspace_id: int, user_id: str | None, limit: int) -> list[Device]:
         """Known devices of one user, or of all."""
         async with self._database.session("list devices", workspace_id) as connection:
-            return [Device(*row) for row in await connection.fetch(devices.PAGE, workspace_id, user_id, limit)]
+            if user_id is None:
+                rows = await connection.fetch(devices.OF_ALL, workspace_id, limit)
+            else:
+                rows = await connection.fetch(devices.OF_USER, workspace_id, limit, user_id)
+        return [Device(*row) for row in rows]
 
     async def owner_of(self, workspace_id: int, visit_id: UUID) -> str | None:
         """Whose visit it is."""

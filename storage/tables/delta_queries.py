@@ -13,10 +13,29 @@ OF_ISSUE: Final = f"""
 SELECT {_HEAD} FROM deltas
 WHERE workspace_id = $1 AND issue_id = $2 AND seq < $3 AND seq > $4 ORDER BY seq DESC LIMIT $5"""
 
-# The last one that is not later rather than the first one that is: nodes' clocks differ a little.
-SEQ_AT: Final = """
-SELECT seq FROM deltas
-WHERE workspace_id = $1 AND issue_id = $2 AND created_at <= $3 ORDER BY seq DESC LIMIT 1"""
+# Times grow with seqs, but for what nodes' clocks differ by: so a moment is looked for by halves, and where neighbours
+# disagree the last row is meant that is not later. However long the log is: some forty rows, and the `_SKEWED` next.
+_SKEWED: Final = 200
+_LAST: Final = f"""
+WITH RECURSIVE search (low, high, found) AS (
+    SELECT 0::bigint, coalesce((SELECT seq FROM deltas WHERE {{rows}} ORDER BY seq DESC LIMIT 1), 0), 0::bigint
+    UNION ALL
+    SELECT CASE WHEN row.is_sought IS FALSE THEN low ELSE middle END,
+        CASE WHEN row.is_sought IS FALSE THEN row.seq - 1 ELSE high END,
+        CASE WHEN row.is_sought THEN row.seq ELSE found END
+    FROM (SELECT *, (low + high + 1) / 2 AS middle FROM search WHERE low < high) AS half LEFT JOIN LATERAL (
+        SELECT seq, {{sought}} AS is_sought FROM deltas WHERE {{rows}} AND seq > low AND seq <= middle
+        ORDER BY seq DESC LIMIT 1
+    ) AS row ON true
+), nearly AS (
+    SELECT max(found) AS seq FROM search
+)
+SELECT coalesce(max(next.seq), (SELECT nullif(seq, 0) FROM nearly)) AS seq FROM (
+    SELECT seq, created_at FROM deltas WHERE {{rows}} AND seq > (SELECT seq FROM nearly) ORDER BY seq LIMIT {_SKEWED}
+) AS next WHERE {{sought}}"""
+
+SEQ_AT: Final = _LAST.format(rows="workspace_id = $1 AND issue_id = $2", sought="created_at <= $3")
+SEQ_BEFORE: Final = _LAST.format(rows="workspace_id = $1", sought="created_at < $2")
 
 # The snapshot from which a version is counted, a delta a version; then the row that made it.
 VERSION_START: Final = """
@@ -28,7 +47,3 @@ SELECT seq FROM deltas WHERE workspace_id = $1 AND issue_id = $2 AND seq > $3 OR
 # Of a workspace, newest first; how many rows are looked at is bounded, whatever is filtered out of them.
 OF_WORKSPACE: Final = f"""
 SELECT {_HEAD} FROM deltas WHERE workspace_id = $1 AND seq < $2 AND seq > $3 ORDER BY seq DESC LIMIT $4"""
-SEQ_BEFORE: Final = """
-SELECT coalesce((
-    SELECT seq FROM deltas WHERE workspace_id = $1 AND created_at < $2 ORDER BY seq DESC LIMIT 1
-), 0)"""

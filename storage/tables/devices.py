@@ -27,10 +27,11 @@ ON CONFLICT (workspace_id, id) DO UPDATE SET
     last_sync_at = coalesce(excluded.last_sync_at, known.last_sync_at),
     device_id = coalesce(excluded.device_id, known.device_id)"""
 
-PAGE: Final = """
+_PAGE: Final = """
 SELECT user_id, id, platform, user_agent, public_key, address, first_seen_at, last_seen_at, last_sync_at, revoked_at
-FROM devices WHERE workspace_id = $1 AND ($2::text IS NULL OR user_id = $2)
-ORDER BY user_id, last_seen_at DESC LIMIT $3"""
+FROM devices WHERE {} ORDER BY user_id, last_seen_at DESC LIMIT $2"""
+OF_ALL: Final = _PAGE.format("workspace_id = $1")
+OF_USER: Final = _PAGE.format("workspace_id = $1 AND user_id = $3")
 REVOKE: Final = """
 UPDATE devices SET revoked_at = coalesce(revoked_at, $4) WHERE workspace_id = $1 AND user_id = $2 AND id = $3
 RETURNING token_id, login_id"""

@@ -16,9 +16,11 @@ FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::time
     AS t (id, user_id, role, acting_for, device_id, expires_at)
 ON CONFLICT (workspace_id, id) DO UPDATE SET used_at = excluded.used_at"""
 
-PAGE: Final = """
+_VALID: Final = """
 SELECT id, user_id, role, acting_for, device_id, created_at, used_at, expires_at, revoked_at FROM tokens
-WHERE workspace_id = $1 AND ($2::text IS NULL OR user_id = $2) AND expires_at > $3 ORDER BY user_id, created_at"""
+WHERE {} AND expires_at > $2 ORDER BY user_id, created_at"""
+OF_ALL: Final = _VALID.format("workspace_id = $1")
+OF_USER: Final = _VALID.format("workspace_id = $1 AND user_id = $3")
 
 OWNER: Final = "SELECT user_id FROM tokens WHERE workspace_id = $1 AND id = $2"
 

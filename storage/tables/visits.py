@@ -17,12 +17,13 @@ ERASE_OF_THE_DEAD: Final = """
 DELETE FROM visits AS v WHERE workspace_id = $1
 AND NOT EXISTS (SELECT FROM nodes AS n WHERE n.id = v.node_id AND n.seen_at > now() - $2::interval)"""
 
-PAGE: Final = """
+_PAGE: Final = """
 SELECT v.id, v.user_id, v.role, v.acting_for, v.device_id, v.dialect, v.address, v.user_agent, v.token_id, v.login_id,
     v.began_at
-FROM visits AS v JOIN nodes AS n ON n.id = v.node_id AND n.seen_at > now() - $3::interval
-WHERE v.workspace_id = $1 AND ($2::text IS NULL OR v.user_id = $2 OR v.acting_for = $2)
-ORDER BY v.user_id, v.began_at LIMIT $4"""
+FROM visits AS v JOIN nodes AS n ON n.id = v.node_id AND n.seen_at > now() - $2::interval
+WHERE {} ORDER BY v.user_id, v.began_at LIMIT $3"""
+OF_ALL: Final = _PAGE.format("v.workspace_id = $1")
+OF_USER: Final = _PAGE.format("v.workspace_id = $1 AND (v.user_id = $4 OR v.acting_for = $4)")
 ONE: Final = "SELECT user_id, token_id, login_id FROM visits WHERE workspace_id = $1 AND id = $2"
 
 BEAT: Final = """
