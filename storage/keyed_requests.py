@@ -39,11 +39,12 @@ class Edited(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """The answer that was given."""
+    """The answer that was given. `issue_id`: the one it tells about, where the request did not name it."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    issue_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,9 @@ class KeyedRequests:
         """Keep the answer; the first one counts."""
         headers = json.dumps(dict(answer.headers))
         async with self._database.session("keep an answer", keyed.workspace_id) as connection:
-            await connection.execute(keyed_requests.FINISH, *keyed, answer.status, headers, answer.body)
+            await connection.execute(
+                keyed_requests.FINISH, *keyed, answer.status, headers, answer.body, answer.issue_id
+            )
 
     async def release(self, keyed: Keyed, now: datetime) -> None:
         """Give a claim back: there is no answer that would be the same the next time."""

@@ -35,7 +35,8 @@ RETURNING at, xmax = 0 AS is_new"""
 KNOWN: Final = f"SELECT at, fingerprint, status, headers, body FROM keyed_requests WHERE {_ONE}"  # noqa: S608
 EDITS: Final = f"SELECT issue_id, seq, outcomes FROM keyed_edits WHERE {_ONE}"  # noqa: S608
 FINISH: Final = f"""
-UPDATE keyed_requests SET status = $4, headers = $5, body = $6 WHERE {_ONE} AND status IS NULL"""  # noqa: S608
+UPDATE keyed_requests SET status = $4, headers = $5, body = $6, issue_id = coalesce(issue_id, $7)
+WHERE {_ONE} AND status IS NULL"""  # noqa: S608
 RELEASE: Final = f"UPDATE keyed_requests SET claimed_until = $4 WHERE {_ONE} AND status IS NULL"  # noqa: S608
 
 # In the transaction of the deltas. Fewer rows than arguments: somebody has made one of these edits already.

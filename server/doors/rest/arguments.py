@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from server.doors.rest import cursors
-from server.doors.rest.headers import IF_MATCH, IF_NONE_MATCH, Header
+from server.doors.rest.headers import IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, Header
 from server.doors.rest.paths import Place
 from server.doors.rest.problems import ENCODED, INVALID, TOO_LARGE, FieldError, Problem
 from server.doors.rest.tags import Tags, read_tags
@@ -21,6 +21,7 @@ PLACE = TypeVar("PLACE", bound=Place)
 
 _WRONG: Final = "some fields are not what they should be"
 _MAX_ERRORS: Final = 100
+_LOOKED_AT: Final = (IF_MATCH.name, IF_NONE_MATCH.name, IDEMPOTENCY_KEY.name)
 _READS: Final = ("GET", "HEAD")
 NUL: Final = "\0"  # Postgres takes it in no text
 
@@ -86,9 +87,9 @@ def check_encoding(request: Request) -> None:
 
 
 def check_conditions(headers: Sequence[Header], request: Request) -> None:
-    """What writes makes no exception of conditions: where one would not be looked at, nothing is written."""
+    """What writes makes no exception of conditions and keys: where one would not be looked at, nothing is written."""
     taken = {header.name for header in headers}
-    odd = [name for name in (IF_MATCH.name, IF_NONE_MATCH.name) if name in request.headers and name not in taken]
+    odd = [name for name in _LOOKED_AT if name in request.headers and name not in taken]
     if odd and request.method not in _READS:
         raise Problem(INVALID, _WRONG, errors=[FieldError(name, "is not looked at here") for name in odd])
 

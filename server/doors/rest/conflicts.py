@@ -17,7 +17,7 @@ from server.doors.rest.conflict_models import (
     ShownPolicy,
     written_cursor,
 )
-from server.doors.rest.headers import DEVICE
+from server.doors.rest.headers import DEVICE, IDEMPOTENCY_KEY
 from server.doors.rest.issues_write import problem_of
 from server.doors.rest.operations import Answer, Call, Nothing, Operation, Query, Reply, Served
 from server.doors.rest.paths import InWorkspace
@@ -77,7 +77,7 @@ RESOLVE: Final = Operation(
     needs=may_edit,
     answers={HTTPStatus.OK: Answer("It is committed.", Conflict)},
     problems=(RESOLVED, PURGED, UNWRITABLE, FULL),
-    headers=(DEVICE,),
+    headers=(DEVICE, IDEMPOTENCY_KEY),
 )
 READ_POLICY: Final = Operation(
     method="GET",
@@ -103,6 +103,7 @@ CHANGE_POLICY: Final = Operation(
     needs=may_administer,
     audited=(),
     answers={HTTPStatus.OK: Answer("It holds from the next conflict on.", ShownPolicy)},
+    headers=(IDEMPOTENCY_KEY,),
 )
 
 
@@ -157,12 +158,12 @@ class Conflicts:
             )
         except Decided as decided:
             conflict = Conflict.of(decided.conflict).model_dump(mode="json")
-            raise Problem(RESOLVED, more={"conflict": conflict}) from None
+            raise Problem(RESOLVED, more={"conflict": conflict}, issue_id=decided.conflict.issue_id) from None
         except NotThere:
             raise Problem(UNKNOWN_CONFLICT) from None
         except RecordError as error:
             raise problem_of(error) from None
-        return Reply(Conflict.of(row))
+        return Reply(Conflict.of(row), issue_id=row.issue_id)
 
     async def policy(self, call: Call[InWorkspace, Query, Nothing]) -> Reply:
         """What the workspace says, and what holds beside."""

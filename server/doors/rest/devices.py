@@ -11,6 +11,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from server.clock import Clock
+from server.doors.rest.headers import IDEMPOTENCY_KEY
 from server.doors.rest.members import Name
 from server.doors.rest.operations import Answer, Call, Nothing, Operation, Query, Reply, Served
 from server.doors.rest.paths import InWorkspace
@@ -146,6 +147,7 @@ REVOKE_DEVICE: Final = Operation(
     audited=(),
     answers={HTTPStatus.NO_CONTENT: Answer("It is revoked.")},
     problems=(UNKNOWN_DEVICE,),
+    headers=(IDEMPOTENCY_KEY,),
 )
 END_SESSION: Final = Operation(
     method="DELETE",
@@ -161,6 +163,7 @@ END_SESSION: Final = Operation(
     audited=(),
     answers={HTTPStatus.NO_CONTENT: Answer("It is ended.")},
     problems=(UNKNOWN_SESSION,),
+    headers=(IDEMPOTENCY_KEY,),
 )
 REVOKE_TOKEN: Final = Operation(
     method="DELETE",
@@ -176,6 +179,7 @@ REVOKE_TOKEN: Final = Operation(
     audited=(),
     answers={HTTPStatus.NO_CONTENT: Answer("It is revoked.")},
     problems=(UNKNOWN_TOKEN,),
+    headers=(IDEMPOTENCY_KEY,),
 )
 
 

@@ -27,8 +27,8 @@ from server.doors.rest.arguments import (
     read_query,
 )
 from server.doors.rest.headers import REQUEST_ID
-from server.doors.rest.once import Repeats, fingerprint, keyed_of
-from server.doors.rest.operations import JSON, Call, Nothing, Operation, Reply, Served
+from server.doors.rest.once import Done, Repeats, fingerprint, keyed_of
+from server.doors.rest.operations import JSON, Answering, Call, Nothing, Operation, Reply, Served
 from server.doors.rest.problems import (
     FORBIDDEN,
     INTERNAL,
@@ -44,7 +44,7 @@ from server.doors.rest.problems import (
 from server.permissions import Identity
 from server.rates import Rates
 from storage.errors import Purged, StoreError
-from storage.keyed_requests import Once
+from storage.keyed_requests import Keyed, Once
 from storage.store import Store, Workspace
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -146,14 +146,31 @@ class Frame:
             keyed = keyed_of(call.request, call.workspace, call.identity)
         if self._repeats is None or keyed is None:
             return await served.work(call)
+        if not served.operation.uploads:
+            return await self._repeated(keyed, call, sent, lambda once: served.work(replace(call, once=once)))
 
-        async def work(once: Once) -> tuple[Response, bool]:
-            reply = await served.work(replace(call, once=once))
-            return response_of(reply), not isinstance(reply, Reply) or reply.is_final
+        async def answer_once(digest: bytes, answering: Answering) -> Reply | Response:
+            return await self._repeated(keyed, call, digest, lambda _once: answering())
+
+        return await served.work(replace(call, answer_once=answer_once))
+
+    async def _repeated(
+        self,
+        keyed: Keyed,
+        call: Call[Any, Any, Any],
+        sent: bytes,
+        answer: Callable[[Once], Awaitable[Reply | Response]],
+    ) -> Response:
+        async def work(once: Once) -> Done:
+            reply = await answer(once)
+            if isinstance(reply, Reply):
+                return Done(response_of(reply), reply.is_final, reply.issue_id)
+            return Done(reply)
 
         def told(problem: Problem) -> Response:
             return problem_response(problem, call.request_id)
 
+        assert self._repeats is not None
         asked, issue_id = fingerprint(call.request, sent), getattr(call.place, "issue", None)
         return await self._repeats.answer(keyed, asked, issue_id, work, told)
 

@@ -32,6 +32,9 @@ IDEMPOTENCY_KEY: Final = Header(
     300,
     {"type": "string", "pattern": r"""^("[ !#-\[\]-~]{1,255}"|[!#-\[\]-~]{1,255})$"""},
 )
+IDS_INSTEAD: Final = Header(
+    "Idempotency-Key", "Taken and not needed: operations have ids, by which each is done once within 30 days.", 300
+)
 
 SEQ: Final = Header("X-Seq", "The seq that everything in the body is of.")
 ETAG: Final = Header("ETag", "The version of what is sent, and which part of it.")

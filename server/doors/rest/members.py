@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from server.auth.credentials import MAX_NAME_LENGTH
 from server.clock import Clock
+from server.doors.rest.headers import IDEMPOTENCY_KEY
 from server.doors.rest.operations import Answer, Call, Nothing, Operation, Query, Reply, Served
 from server.doors.rest.paths import InWorkspace
 from server.doors.rest.problems import FORBIDDEN, LAST_OWNER, UNKNOWN_USER, Problem
@@ -96,6 +97,7 @@ PUT: Final = Operation(
     audited=("role",),
     answers={HTTPStatus.OK: Answer("As it is now.", Membership)},
     problems=(LAST_OWNER,),
+    headers=(IDEMPOTENCY_KEY,),
 )
 REMOVE: Final = Operation(
     method="DELETE",
@@ -111,6 +113,7 @@ REMOVE: Final = Operation(
     audited=(),
     answers={HTTPStatus.NO_CONTENT: Answer("They are out.")},
     problems=(LAST_OWNER, UNKNOWN_USER),
+    headers=(IDEMPOTENCY_KEY,),
 )
 SIGN_OUT: Final = Operation(
     method="POST",
@@ -126,6 +129,7 @@ SIGN_OUT: Final = Operation(
     audited=(),
     answers={HTTPStatus.NO_CONTENT: Answer("They are signed out.")},
     problems=(UNKNOWN_USER,),
+    headers=(IDEMPOTENCY_KEY,),
 )
 
 

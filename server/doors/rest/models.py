@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from crdt.edits import Begin
 from crdt.encoding import MAX_SAFE_INTEGER
@@ -71,6 +71,11 @@ class Written(BaseModel):
     seq: int
 
 
+def _whole(number: Any) -> Any:
+    """1.0 is an integer in JSON."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
 def _utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
@@ -83,7 +88,7 @@ _SORT = f"-?({'|'.join(COLUMNS)})"
 # Postgres text holds no NUL, so nothing stored can match one.
 Short = Annotated[str, Field(min_length=1, max_length=MAX_SHORT_CHARS, pattern="^[^\\x00]*$")]
 Labels = Annotated[tuple[Short, ...], Field(max_length=MAX_LABELS)]
-Seq = Annotated[int, Field(ge=0, le=MAX_SAFE_INTEGER)]
+Seq = Annotated[int, Field(ge=0, le=MAX_SAFE_INTEGER), BeforeValidator(_whole)]
 
 
 class RowsQuery(Query):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import structlog
@@ -23,8 +23,18 @@ from storage.store import Workspace
 _KEY: Final = re.compile(str(IDEMPOTENCY_KEY.schema["pattern"]))
 _KEPT_HEADERS: Final = ("content-type", *(header.name.lower() for header in (ETAG, LOCATION)))
 
-Work = Callable[[Once], Awaitable[tuple[Response, bool]]]  # the answer, and whether it is the last word
 log = structlog.get_logger()
+
+
+class Done(NamedTuple):
+    """What was answered. `is_final`: it is the last word · `issue_id`: which it tells about, where no path says so."""
+
+    response: Response
+    is_final: bool = True
+    issue_id: UUID | None = None
+
+
+Work = Callable[[Once], Awaitable[Done]]
 
 
 class Repeats:
@@ -50,24 +60,26 @@ class Repeats:
 
     async def _do(self, once: Once, work: Work, told: Callable[[Problem], Response]) -> Response:
         try:
-            response, is_final = await work(once)
+            done = await work(once)
         except Purged:
-            await self._end(once, told(Problem(PURGED)))
+            await self._end(once, Done(told(Problem(PURGED))))
             raise
         except Problem as problem:
             is_passing = problem.kind.status >= 500 or problem.kind is TOO_MANY
-            await self._end(once, None if is_passing else told(problem))
+            await self._end(once, None if is_passing else Done(told(problem), issue_id=problem.issue_id))
             raise
         except Exception:
             await self._end(once, None)
             raise
-        await self._end(once, response if is_final else None)
-        return response
+        await self._end(once, done if done.is_final else None)
+        return done.response
 
-    async def _end(self, once: Once, response: Response | None) -> None:
-        if response is not None:
+    async def _end(self, once: Once, done: Done | None) -> None:
+        if done is not None:
+            response = done.response
             kept = {name: value for name, value in response.headers.items() if name in _KEPT_HEADERS}
-            await self._kept.finish(once.keyed, Answered(response.status_code, kept, bytes(response.body)))
+            answer = Answered(response.status_code, kept, bytes(response.body), done.issue_id)
+            await self._kept.finish(once.keyed, answer)
             return
         try:
             await self._kept.release(once.keyed, self._clock.now())

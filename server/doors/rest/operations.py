@@ -74,21 +74,26 @@ class Answer:
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What a method answers. With `is_partial`, fields of the model that were not set are left out. Not `is_final`: the
-    same request may be answered better later."""
+    same request may be answered better later. `issue_id`: which it tells about, where no path says so."""
 
     content: BaseModel | None = None
     status: HTTPStatus = HTTPStatus.OK
     headers: Mapping[str, str] = field(default_factory=dict)
     is_partial: bool = False
     is_final: bool = True
+    issue_id: UUID | None = None
+
+
+Answering: TypeAlias = Callable[[], Awaitable[Reply]]
 
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[PLACE, QUERY, BODY]):
     """A request whose parts are what their models say, of somebody who may make it.
 
-    `request`: for uploads, which are read as they come · `once`: where it has an `Idempotency-Key`. A path outside of
-    workspaces has no `workspace`, an operation for everybody no `identity`; asking for them is a defect.
+    `request`: for uploads, which are read as they come · `once`: where it has an `Idempotency-Key` · `answer_once`: of
+    an upload with one, see `answered`. A path outside of workspaces has no `workspace`, an operation for everybody no
+    `identity`; asking for them is a defect.
     """
 
     place: PLACE
@@ -99,6 +104,11 @@ class Call(Generic[PLACE, QUERY, BODY]):
     found: Workspace | None = None
     caller: Identity | None = None
     once: Once | None = None
+    answer_once: Callable[[bytes, Answering], Awaitable[Reply | Response]] | None = None
+
+    async def answered(self, digest: bytes, answering: Answering) -> Reply | Response:
+        """The answer to an upload that is whole now and has this digest: done once where the request has a key."""
+        return await (answering() if self.answer_once is None else self.answer_once(digest, answering))
 
     @property
     def workspace(self) -> Workspace:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
@@ -40,7 +41,7 @@ class FieldError:
 
 class Problem(Exception):
     """An answer that is not what was asked for. `detail` is for the client and holds no content of documents; `more`
-    are members of the document beside the usual ones."""
+    are members of the document beside the usual ones; `issue_id`: which they tell about, where no path says so."""
 
     def __init__(
         self,
@@ -50,6 +51,7 @@ class Problem(Exception):
         errors: Sequence[FieldError] = (),
         headers: Mapping[str, str] | None = None,
         more: Mapping[str, object] | None = None,
+        issue_id: UUID | None = None,
     ) -> None:
         super().__init__(detail or kind.title)
         self.kind = kind
@@ -57,6 +59,7 @@ class Problem(Exception):
         self.errors = errors
         self.headers = dict(headers or {})
         self.more = dict(more or {})
+        self.issue_id = issue_id
 
     def document(self, request_id: str) -> dict[str, object]:
         """The body of the answer."""

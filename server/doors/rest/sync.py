@@ -11,6 +11,7 @@ from typing import Final
 from crdt.native import ROWS
 from crdt.native_entries import TOMBSTONE, read_row
 from server.doors.rest.changes import reload_address
+from server.doors.rest.headers import IDS_INSTEAD
 from server.doors.rest.operations import Answer, Call, Operation, Query, Reply, Served
 from server.doors.rest.paths import InWorkspace
 from server.doors.rest.problems import INVALID, FieldError, Problem
@@ -43,6 +44,7 @@ SYNC: Final = Operation(
     needs=may_comment,
     syncs=True,
     answers={HTTPStatus.OK: Answer("A result for each operation.", SyncResponse)},
+    headers=(IDS_INSTEAD,),
 )
 
 

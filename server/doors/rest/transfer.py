@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
 from http import HTTPStatus
 from tempfile import SpooledTemporaryFile
 from typing import IO, Final, cast
@@ -15,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from server.doors.rest.headers import ETAG, IF_NONE_MATCH, SEQ
+from server.doors.rest.headers import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH, SEQ
 from server.doors.rest.operations import Answer, Call, Nothing, Operation, Query, Reply, Served
 from server.doors.rest.paths import InWorkspace
 from server.doors.rest.problems import (
@@ -77,6 +79,7 @@ IMPORT: Final = Operation(
     audited=("name", "dry_run", "role"),
     answers={HTTPStatus.OK: Answer("What was done.", Imported)},
     problems=(UNREADABLE_FILE, BUSY),
+    headers=(IDEMPOTENCY_KEY,),
     uploads=_UPLOADS,
 )
 IMPORTS: Final = Operation(
@@ -104,6 +107,7 @@ UNDO: Final = Operation(
     audited=(),
     answers={HTTPStatus.OK: Answer("What stays is told.", Undone)},
     problems=(BUSY,),
+    headers=(IDEMPOTENCY_KEY,),
 )
 
 
@@ -146,13 +150,13 @@ class Transfer:
             await stack.aclose()
             raise
 
-    async def bring(self, call: Call[InWorkspace, ImportQuery, Nothing]) -> Reply:
+    async def bring(self, call: Call[InWorkspace, ImportQuery, Nothing]) -> Reply | Response:
         """The body is kept in a file until it is whole: only then anything is written."""
         with SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES) as spool:
             file = cast("IO[bytes]", spool)
             async with self._imports.one():
-                await self._keep(call.request, file)
-                return await self._bring(call, file)
+                digest = await self._keep(call.request, file)
+                return await call.answered(digest, partial(self._bring, call, file))
 
     async def list(self, call: Call[InWorkspace, Query, Nothing]) -> Reply:
         """The account."""
@@ -187,15 +191,18 @@ class Transfer:
             raise Problem(UNAVAILABLE, str(error), headers=SOON) from None
         return Reply(Imported.of(report, source))
 
-    async def _keep(self, request: Request, file: IO[bytes]) -> None:
-        size = 0
+    async def _keep(self, request: Request, file: IO[bytes]) -> bytes:
+        """Its digest."""
+        size, digest = 0, sha256()
         async for chunk in request.stream():
             size += len(chunk)
             if size > self._services.max_import_bytes:
                 most = f"a file has at most {self._services.max_import_bytes} bytes here; `syncline import` takes any"
                 raise Problem(TOO_LARGE, most)
+            digest.update(chunk)
             file.write(chunk)
         file.seek(0)
+        return digest.digest()
 
 
 class _Places:

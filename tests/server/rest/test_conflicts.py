@@ -16,14 +16,17 @@ from server.doors.http import http_app
 from server.doors.rest.api import ApiServices, operations_of
 from server.doors.rest.conflicts import ConflictServices
 from server.doors.rest.frame import Frame
+from server.doors.rest.once import Repeats
 from server.doors.rest.routes import routes_of
 from server.metrics import Metrics
 from server.records import Records, RecordServices
+from storage.keyed_requests import KeyedRequests
 from storage.postgres import PostgresStore
 from tests.server.conflicting import on, setting
 from tests.server.house import ISSUE, House, Peer, house, settle
 from tests.server.rest.asking import NO_ACCOUNTS, NO_FEEDS, NO_OUTBOX, NO_TRANSFER, ask, everywhere, verify
 from tests.simulation.time import VirtualClock
+from tests.storage.compacting import project
 
 WORKSPACE = "/v1/workspaces/main"
 
@@ -68,10 +71,11 @@ async def api(store: PostgresStore) -> AsyncIterator[Api]:
         served = operations_of(
             ApiServices(nothing, records, nothing, NO_TRANSFER, conflicts, NO_ACCOUNTS, NO_OUTBOX, everywhere, NO_FEEDS)
         )
+        repeats = Repeats(KeyedRequests(store._database), clock)
         ana, bob = on("laptop", "ana", 5), on("phone", "bob", 9)
         for peer in (ana, bob):
             await home.join(peer)
-        yield Api(http_app(Metrics(), ready, routes_of(Frame(store, verify), served)), home, ana, bob)
+        yield Api(http_app(Metrics(), ready, routes_of(Frame(store, verify, repeats=repeats), served)), home, ana, bob)
 
 
 async def test_a_conflict_is_listed_and_read_with_both_values(api: Api) -> None:
@@ -82,6 +86,36 @@ async def test_a_conflict_is_listed_and_read_with_both_values(api: Api) -> None:
     assert (standing["value"], standing["actor_id"], standing["device_id"]) == ("done", "bob", "phone")
     assert (losing["value"], losing["actor_id"], losing["device_id"]) == ("blocked", "ana", "laptop")
     assert await api("GET", f"/conflicts/{conflict['id']}", token="viewer") == (200, conflict)
+
+
+async def test_with_a_key_it_is_resolved_once_and_a_purge_forgets_what_was_answered(api: Api) -> None:
+    await api.clash()
+    path = f"/conflicts/{(await api.only())['id']}/resolve"
+    first = await api("POST", path, {"keep": "losing"}, idempotency_key="k")
+    assert first[0] == 200
+    assert await api("POST", path, {"keep": "losing"}, idempotency_key="k") == first
+    late = await api("POST", path, {"keep": "losing"}, idempotency_key="l")
+    assert late[0] == 409
+    store = cast(PostgresStore, api.home.store)
+
+    async def kept() -> list[Any]:
+        async with store._database.session("look", api.home.workspace.id) as connection:
+            return [row["issue_id"] for row in await connection.fetch("SELECT issue_id FROM keyed_requests")]
+
+    assert await kept() == [ISSUE, ISSUE]
+    await api("DELETE", f"/issues/{ISSUE}")
+    await project(store)
+    await store.purge(api.home.workspace.id, ISSUE, by="system", at=VirtualClock().now())
+    assert await kept() == []
+
+
+async def test_with_a_key_a_policy_is_set_once(api: Api) -> None:
+    asked = ("PUT", "/conflict-policy", {"fields": {"priority": "user_decision"}})
+    first = await api(*asked, token="admin", idempotency_key="k")
+    await api("PUT", "/conflict-policy", {"fields": {}}, token="admin")
+    now = await api("GET", "/conflict-policy")
+    assert await api(*asked, token="admin", idempotency_key="k") == first
+    assert await api("GET", "/conflict-policy") == now != first
 
 
 async def test_a_list_is_filtered_and_paged(api: Api) -> None:

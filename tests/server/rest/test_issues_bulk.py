@@ -87,7 +87,7 @@ async def test_an_item_at_another_version_is_left_out_and_the_others_are_made(ap
         "open",
     )
     assert await api.head() == head + 1
-    _, again, _ = await api("PATCH", "/issues/bulk", {"issues": [{"id": str(ONE), "title": "v", "if_version": 3}]})
+    _, again, _ = await api("PATCH", "/issues/bulk", {"issues": [{"id": str(ONE), "title": "v", "if_version": 3.0}]})
     assert again["results"][0]["version"] == 4
 
 

@@ -57,6 +57,56 @@ async def test_the_same_request_is_answered_the_same_and_writes_nothing_more(beg
             assert again[2].get(header) == first[2].get(header)
 
 
+MEMBER = "/members/ben"
+# What is set, and by whom it is set otherwise meanwhile.
+SETTINGS = [
+    ("PUT", MEMBER, {"role": "viewer"}, ("PUT", MEMBER, {"role": "member"})),
+    ("DELETE", MEMBER, None, ("PUT", MEMBER, {"role": "member"})),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "meanwhile"), SETTINGS, ids=lambda each: str(each)[:20])
+async def test_what_is_set_is_not_set_again(
+    begun: Api, method: str, path: str, body: object, meanwhile: tuple[str, str, object]
+) -> None:
+    assert (await begun("PUT", MEMBER, {"role": "member"}, token="admin"))[0] == 200
+    first = await begun(method, path, body, token="admin", idempotency_key="k")
+    assert first[0] in (200, 204)
+    assert (await begun(*meanwhile, token="admin"))[0] == 200
+    before = await begun.get("/members", token="admin")
+    again = await begun(method, path, body, token="admin", idempotency_key="k")
+    assert again[:2] == first[:2]
+    assert again[2]["idempotent-replayed"] == "true"
+    assert (await begun.get("/members", token="admin"))[1] == before[1]
+
+
+async def test_whoever_came_back_is_not_signed_out_again(begun: Api) -> None:
+    assert (await begun("PUT", MEMBER, {"role": "member"}, token="admin"))[0] == 200
+    left = "SELECT signed_out_at FROM memberships WHERE user_id = 'ben'"
+    assert (await begun("POST", f"{MEMBER}/sign-out", token="admin", idempotency_key="k"))[0] == 204
+    assert await begun.connection.fetchval(left) is not None
+    await begun.connection.execute("UPDATE memberships SET signed_out_at = NULL")
+    assert (await begun("POST", f"{MEMBER}/sign-out", token="admin", idempotency_key="k"))[0] == 204
+    assert await begun.connection.fetchval(left) is None
+
+
+async def test_a_queue_takes_a_key_and_goes_by_its_own_ids(begun: Api) -> None:
+    edit: dict[str, object] = {"id": "1", "table_name": "issues", "record_id": str(ID), "operation": "update"}
+    edit |= {"data": {"title": "Fast"}, "created_at": "2026-01-01T00:00:00Z"}
+    sent = {"device_id": "phone", "operations": [edit]}
+    for status in "applied", "duplicate":
+        _, told, headers = await begun("POST", "/sync", sent, idempotency_key="k")
+        assert [each["status"] for each in told["results"]] == [status]
+        assert "idempotent-replayed" not in headers
+
+
+@pytest.mark.parametrize("path", ["token", "exchange", "sign-out"])
+async def test_where_the_answer_is_a_secret_a_key_is_refused(begun: Api, path: str) -> None:
+    body = {"id_token": "x"} if path == "exchange" else {"refresh_token": "x"}
+    status, problem, _ = await begun("POST", f"/v1/auth/{path}", body, idempotency_key="k")
+    assert (status, problem["errors"][0]["field"]) == (422, "Idempotency-Key")
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [

@@ -65,6 +65,7 @@ BODIES: Final[Mapping[str, object]] = {
     "revertIssue": {"to": "1"},
     "resolveConflict": {"keep": "losing"},
     "putMember": {"role": "viewer"},
+    "changeConflictPolicy": {"fields": {}},
 }
 NEW: Final[Mapping[str, object]] = {"createIssue": {"title": "new"}, "addComment": {"id": "c2", "body": "new"}}
 QUERIES: Final[Mapping[str, str]] = {"diffIssue": "from=1&to=3", "readIssue": "at=1"}

@@ -18,6 +18,7 @@ from server.doors.rest.accounts import Accounts
 from server.doors.rest.api import ApiServices, operations_of
 from server.doors.rest.conflicts import ConflictServices
 from server.doors.rest.frame import Frame
+from server.doors.rest.headers import IDEMPOTENCY_KEY
 from server.doors.rest.once import Repeats
 from server.doors.rest.operations import Served
 from server.doors.rest.past import Past
@@ -176,6 +177,13 @@ async def node(api: Api, dsn: str) -> AsyncIterator[Node]:
 
 async def test_no_operation_is_without_an_expectation(node: Node) -> None:
     assert {served.operation.id for served in node.served} == LEAST.keys()
+
+
+async def test_no_operation_that_writes_is_silent_about_keys(node: Node) -> None:
+    writing = [served.operation for served in node.served if served.operation.method != "GET"]
+    silent = {one.id for one in writing if IDEMPOTENCY_KEY.name not in {header.name for header in one.headers}}
+    assert silent == {"refreshToken", "exchangeToken", "signOut"}  # they refuse them
+    assert {one.id for one in writing if not one.takes_key} - silent == {"sync"}
 
 
 @pytest.mark.parametrize("role", Role)

@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from server.doors.http import http_app
 from server.doors.rest.api import ApiServices, operations_of
 from server.doors.rest.frame import Frame
+from server.doors.rest.once import Repeats
 from server.doors.rest.routes import routes_of
 from server.doors.rest.transfer import TransferServices
 from server.imports import ImportServices
@@ -24,6 +25,7 @@ from storage.database import DatabaseLimits, open_database
 from storage.export import ExportLimits
 from storage.import_ledger import ImportLedger
 from storage.issue_reader import IssueReader
+from storage.keyed_requests import KeyedRequests
 from storage.postgres import PostgresStore
 from tests.server.house import House, house
 from tests.server.rest.asking import NO_ACCOUNTS, NO_CONFLICTS, NO_FEEDS, NO_OUTBOX, ask, ask_raw, everywhere, verify
@@ -45,6 +47,7 @@ class Api:
     home: House
     transfer: TransferServices
     app: Starlette
+    repeats: Repeats
 
     async def __call__(self, method: str, path: str, body: bytes = b"", **more: Any) -> tuple[int, Any, dict[str, str]]:
         return await ask(self.app, method, MAIN + path, **{"body": body, "token": "admin"} | more)
@@ -55,10 +58,10 @@ class Api:
 
     def of(self, **changed: Any) -> Api:
         transfer = replace(self.transfer, **changed)
-        return Api(self.home, transfer, app_of(self.home, transfer))
+        return Api(self.home, transfer, app_of(self.home, transfer, self.repeats), self.repeats)
 
 
-def app_of(home: House, transfer: TransferServices) -> Starlette:
+def app_of(home: House, transfer: TransferServices, repeats: Repeats) -> Starlette:
     served = operations_of(
         ApiServices(
             transfer.imports.reader,
@@ -72,7 +75,7 @@ def app_of(home: House, transfer: TransferServices) -> Starlette:
             NO_FEEDS,
         )
     )
-    return http_app(Metrics(), ready, routes_of(Frame(home.store, verify), served))
+    return http_app(Metrics(), ready, routes_of(Frame(home.store, verify, repeats=repeats), served))
 
 
 @pytest.fixture
@@ -82,7 +85,8 @@ async def api(store: PostgresStore, dsn: str) -> AsyncIterator[Api]:
         records = Records(RecordServices(home.hub, home.engine, VirtualClock()))
         imports = ImportServices(records, ImportLedger(database), IssueReader(database), store, VirtualClock())
         transfer = TransferServices(imports, dsn, export=ExportLimits(wait_seconds=0.3, poll_seconds=0.01))
-        yield Api(home, transfer, app_of(home, transfer))
+        repeats = Repeats(KeyedRequests(database), VirtualClock())
+        yield Api(home, transfer, app_of(home, transfer, repeats), repeats)
     await database.close()
 
 
@@ -125,6 +129,31 @@ async def test_an_import_is_listed_and_taken_back(api: Api) -> None:
     status, undone, _ = await api("POST", f"/imports/{batch['id']}/undo")
     await projecting
     assert (status, undone["counts"]["deleted"], undone["kept"]) == (200, 2, [])
+
+
+async def test_with_a_key_a_file_is_brought_in_once_and_another_file_is_another_request(api: Api) -> None:
+    first = await api("POST", "/import", FILE, idempotency_key="k")
+    batch = first[1]["batch"]
+    again = await api("POST", "/import", FILE, idempotency_key="k")
+    assert again[:2] == first[:2]
+    assert again[2]["idempotent-replayed"] == "true"
+    status, problem, _ = await api("POST", "/import", FILE + b"\n", idempotency_key="k")
+    assert (status, problem["type"]) == (422, "urn:syncline:problem:key-reused")
+    await project(api.home.store)
+    projecting = asyncio.create_task(_projected(api.home.store))
+    undone = await api("POST", f"/imports/{batch}/undo", idempotency_key="u")
+    await projecting
+    assert (undone[0], undone[1]["counts"]["deleted"]) == (200, 2)
+    await api("POST", "/import", FILE)  # it is back: an undo that is sent again must not take that away
+    head = (await api.home.store.workspaces())[0].head
+    assert (await api("POST", f"/imports/{batch}/undo", idempotency_key="u"))[1] == undone[1]
+    assert (await api("POST", "/import", FILE, idempotency_key="k"))[1] == first[1]
+    assert (await api.home.store.workspaces())[0].head == head
+
+
+async def test_with_a_key_a_file_that_could_not_be_taken_now_is_taken_later(api: Api) -> None:
+    assert (await api.of(at_once=0)("POST", "/import", FILE, idempotency_key="k"))[0] == 503
+    assert (await api("POST", "/import", FILE, idempotency_key="k"))[1]["counts"]["created"] == 2
 
 
 async def _projected(store: Any) -> None:
