@@ -115,6 +115,7 @@ def test_it_reads_published_tables_only_and_whatever_it_sets_or_becomes_shows_no
                 "SELECT * FROM deltas",
                 "SELECT * FROM tokens",
                 "DELETE FROM issues",
+                "DELETE FROM audit_log",
                 "INSERT INTO sql_access VALUES (2, current_user)",
                 "SET ROLE syncline_server",
                 "CREATE TABLE mine ()",
@@ -124,6 +125,23 @@ def test_it_reads_published_tables_only_and_whatever_it_sets_or_becomes_shows_no
                     await analyst.execute(forbidden)
 
     asyncio.run(look_around())
+
+
+def test_it_reads_who_did_what_in_exactly_its_workspaces(desk: Desk) -> None:
+    granted(desk, "third")
+    desk("sql-access", "revoke", LOGIN, "--workspace", "third")  # two rows of a workspace that is not its own any more
+    address = granted(desk, "main", "other")
+
+    async def rows() -> list[tuple[str, str, str]]:
+        async with as_analyst(address) as analyst:
+            found = await analyst.fetch(
+                "SELECT slug, action, detail ->> 'login' AS login FROM audit_log"
+                " JOIN workspaces AS w ON w.id = workspace_id ORDER BY slug"
+            )
+            assert await analyst.fetchval("SELECT count(*) FROM audit_log") == len(found)
+            return [(row["slug"], row["action"], row["login"]) for row in found]
+
+    assert asyncio.run(rows()) == [(slug, "grantSqlAccess", LOGIN) for slug in ("main", "other")]
 
 
 def test_the_password_is_asked_for_and_another_one_ends_it(desk: Desk, postgres: EmbeddedPostgres) -> None:
