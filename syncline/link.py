@@ -172,7 +172,7 @@ class Link:
                 return [*purged, ReloadCame(frame.base, frame.until, contents)]
             case native.Conflicts():
                 self._newest_change = frame.newest
-                return [ConflictsCame(frame.epoch, frame.from_change, frame.to_change, _read_conflicts(frame))]
+                return [ConflictsCame(frame.epoch, frame.from_change, frame.to_change, read_conflicts(frame))]
             case native.Reset():
                 self._lagging.add(_LOG)
                 self._house.status.enter(State.CATCHING_UP)
@@ -297,7 +297,7 @@ def _hello(token: str, client: str, device_id: str, feed: Feed) -> native.Hello:
     )
 
 
-def _read_conflicts(page: native.Conflicts) -> tuple[Conflict | UUID, ...]:
+def read_conflicts(page: native.Conflicts) -> tuple[Conflict | UUID, ...]:
     """Those that changed, and issues whose conflicts went with them."""
     entries = read_entries(page.body, page.is_packed)
     try:
@@ -305,7 +305,7 @@ def _read_conflicts(page: native.Conflicts) -> tuple[Conflict | UUID, ...]:
             Conflict.of(read_conflict(entry.payload), entry.seq) if entry.kind == CONFLICT else entry.issue
             for entry in entries
         )
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):  # an id that is a number among it
         raise Refused(MALFORMED, "not a conflict") from None
 
 

@@ -19,6 +19,7 @@ from crdt.errors import Refused
 from crdt.gate import check, fold
 from crdt.index import Index
 from crdt.jobs_outbox import Dated, MakeDated
+from crdt.native import Conflicts, Follow
 from crdt.native_entries import read_entries, read_row, write_body, write_entry
 from crdt.records import Limits, Mandate
 from crdt.resident import Resident
@@ -35,6 +36,10 @@ from server.doors.rest.tags import read_tags
 from server.portability.imported import NotReadable
 from server.portability.readers import Source, detect, read
 from server.websocket import Handshake
+from syncline import conflict_list, link, tables
+from syncline.conflict import Conflict
+from syncline.feed import Stale
+from syncline.records import ConflictCursor, ConflictsCame
 from tests.hostile import BASE
 
 Target = Callable[[bytes], None]
@@ -45,6 +50,7 @@ LIMITS: Final = AwarenessLimits()
 ISSUE: Final = UUID("6c1f5a55-5b0a-4d0e-8f5e-2f1f3a1d0b11")
 BEGUN: Final = seed(ISSUE, "title", "a description", ["bug"])
 CLIENT: Final = 7_001
+FAR: Final = 2**53 - 1
 
 
 def gate(data: bytes) -> None:
@@ -217,6 +223,44 @@ def feed_page(data: bytes) -> None:
                     read_row(entry.payload)
 
 
+def conflicts(data: bytes) -> None:
+    """The frames by which conflicts are followed, or a body of one alone. What a device takes in is all of it, with its
+    cursor: it can be read, and asks for the rest by a frame that the server reads."""
+    with contextlib.suppress(Refused):
+        asked = native_codec.decode_client(data)
+        if isinstance(asked, Follow):
+            _asks_again(asked)
+    told = [Conflicts(ISSUE, 0, FAR, FAR, is_packed, data) for is_packed in (False, True)]
+    with contextlib.suppress(Refused):
+        frame = native_codec.decode_server(data)
+        told += [frame] if isinstance(frame, Conflicts) else []
+    for one in told:
+        with contextlib.suppress(Refused):
+            _take_in(one)
+
+
+def _take_in(frame: Conflicts) -> None:
+    changed = link.read_conflicts(frame)
+    store = tables.connect(":memory:")
+    with contextlib.closing(store):
+        try:
+            with tables.transaction(store):
+                conflict_list.take(store, ConflictsCame(frame.epoch, frame.from_change, frame.to_change, changed))
+        except Stale:
+            assert frame.from_change > 0 or frame.to_change == 0
+            return
+        cursor = conflict_list.read_cursor(store)
+        assert cursor == ConflictCursor(frame.epoch, frame.to_change)
+        for kept in conflict_list.read_all(store, None, None):
+            assert any(isinstance(one, Conflict) and one.told == kept.told for one in changed)
+            kept.to_json()
+        _asks_again(Follow(frame.epoch, cursor.change))
+
+
+def _asks_again(follow: Follow) -> None:
+    assert native_codec.decode_client(native_codec.encode(follow)) == follow
+
+
 # Name → what is run, and how it says no. The name is also that of the file of its corpus.
 TARGETS: Final[Mapping[str, tuple[Target, type[Exception]]]] = MappingProxyType(
     {
@@ -236,6 +280,7 @@ TARGETS: Final[Mapping[str, tuple[Target, type[Exception]]]] = MappingProxyType(
         "outbox": (outbox, ValueError),
         "entity_tags": (entity_tags, ValueError),
         "feed_page": (feed_page, Refused),
+        "conflicts": (conflicts, Refused),
     }
 )
 
