@@ -7,6 +7,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest
 TWO_PER_CORE := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 IN_PARALLEL := -n $(TWO_PER_CORE) --dist worksteal
 INSTALLED := .venv/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILED := $(shell grep -o "[a-z/_]*/[a-z_]*\.py" setup.py)
 
 .PHONY: run test test-long test-all check format fuzz bench demo clean
@@ -45,8 +46,8 @@ demo: $(INSTALLED)  ## two people type, the server is killed five times, nothing
 $(INSTALLED): requirements.txt pyproject.toml setup.py $(COMPILED)
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing into .venv and compiling the gate and the rooms ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(PIP) --require-hashes --no-compile -r requirements.txt
+	@$(BIN)/python -m compileall -q -j 0 .venv/lib > /dev/null & $(PIP) --no-deps --no-build-isolation -e . && wait
 	@touch $(INSTALLED)
 
 clean:

@@ -40,15 +40,23 @@ COMPILED = [
     "server/doors/yjs.py",
 ]
 
+ONLY_ASKED = {"dist_info", "egg_info"}  # pip's first question, for name and version, builds nothing
+
 
 def extensions() -> list[Any]:
     compiler = shutil.which(os.environ.get("CC", "cc").split()[0])
+    if ONLY_ASKED & set(sys.argv):
+        return []
     if compiler is None or os.environ.get("SYNCLINE_PURE_PYTHON") == "1":
         print("syncline: no C compiler, everything stays plain Python", file=sys.stderr)
         return []
     from mypyc.build import mypycify
 
-    return mypycify(COMPILED, opt_level="3", group_name="syncline")
+    gate = [path for path in COMPILED if path.startswith("crdt/")]
+    rooms = [path for path in COMPILED if path not in gate]
+    # A library each, compiled at the same time: calls from one to the other are rare, and take a table's detour.
+    libraries: list[tuple[list[str], str | None]] = [(gate, "syncline_gate"), (rooms, "syncline_rooms")]
+    return mypycify(COMPILED, opt_level="3", debug_level="0", separate=libraries)
 
 
-setup(ext_modules=extensions())
+setup(ext_modules=extensions(), options={"build_ext": {"parallel": str(os.cpu_count())}})

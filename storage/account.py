@@ -55,11 +55,9 @@ class Account:
         if not self.is_other:
             return
         for directory, _, files in os.walk(tree):
-            _add_mode(Path(directory), stat.S_IROTH | stat.S_IXOTH)
+            _open_to_others(directory)
             for name in files:
-                path = Path(directory, name)
-                is_program = path.stat().st_mode & stat.S_IXUSR
-                _add_mode(path, stat.S_IROTH | (stat.S_IXOTH if is_program else 0))
+                _open_to_others(os.path.join(directory, name))
 
 
 def account_for(directory: Path) -> Account:
@@ -100,7 +98,9 @@ def _create() -> pwd.struct_passwd:
     return pwd.getpwnam(NAME)
 
 
-def _add_mode(path: Path, bits: int) -> None:
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & bits != bits:
-        path.chmod(mode | bits)
+def _open_to_others(path: str) -> None:
+    """To read, and to run or walk through what its owner may. Strings: these are thousands of files at every start."""
+    mode = stat.S_IMODE(os.stat(path).st_mode)
+    wanted = mode | stat.S_IROTH | (stat.S_IXOTH if mode & stat.S_IXUSR else 0)
+    if mode != wanted:
+        os.chmod(path, wanted)

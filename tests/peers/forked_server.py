@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import gc
 import json
 import os
 import signal
@@ -128,6 +129,8 @@ def main(descriptor: int) -> None:
     """Take orders."""
     import server.program  # noqa: F401 -- for all to come
 
+    gc.collect()
+    gc.freeze()  # it stays, so no collector of a fork looks through it, which would copy all its pages
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests, which end us
     orders = socket.socket(fileno=descriptor)
     while True:

@@ -62,7 +62,12 @@ def test_database_url_is_the_given_one(tmp_path: Path) -> None:
         (["token", "--user", "a\nb"], {}, 2, "not a name"),
         (["token", "--user", "ana", "--role", "king"], {}, 2, "king"),
         (["database-url"], {}, 1, "start it with"),
-        (["serve", "--database-url", "postgresql://nobody@127.0.0.1:9/x"], {}, 1, "cannot connect to the database"),
+        (
+            ["serve", "--port", "0", "--database-url", "postgresql://nobody@127.0.0.1:9/x"],
+            {},
+            1,
+            "cannot connect to the database",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_said_without_a_traceback(
