@@ -29,7 +29,7 @@ class Scale:
     rest_issues: int = 100_000
     rest_requests: int = 200  # of each kind
     outbox_batch: int = 1_000
-    past_deltas: int = 5_000  # of the issue that was edited most
+    past_deltas: int = 20_000  # of the issue that was edited most
 
     @classmethod
     def quick(cls) -> Scale:
@@ -55,5 +55,5 @@ class Scale:
             rest_issues=2_000,
             rest_requests=20,
             outbox_batch=100,
-            past_deltas=400,
+            past_deltas=4_000,
         )

@@ -16,6 +16,7 @@ import asyncpg
 from bench.servers import WORKSPACE
 from bench.typist import FIRST_CLIENT, Typist
 from crdt.writing import seed
+from storage.compactor import CompactorLimits
 from storage.database import DatabaseLimits, open_database
 from storage.postgres import PostgresStore
 from storage.store import NewDelta, Store, Workspace
@@ -26,6 +27,7 @@ POLL_S = 0.1
 BEHIND = """
 SELECT count(*) AS left FROM workspaces w
 WHERE w.head > coalesce((SELECT min(c.seq) FROM cursors c WHERE c.workspace_id = w.id), 0)"""
+LONG_TAILS = f"SELECT count(*) AS left FROM documents WHERE tail_updates >= {CompactorLimits().tail_updates}"
 SYLLABLES = ("ba", "den", "fi", "gor", "hu", "ka", "lin", "mo", "nes", "pra", "ri", "sol", "ta", "ver", "wi", "zu")
 DESCRIPTION_WORDS = 130  # with title and labels about 1 kB an issue
 
@@ -94,6 +96,15 @@ async def until_projected(dsn: str) -> None:
     while (await query(dsn, BEHIND))[0]["left"]:
         if time.monotonic() > deadline:
             raise TimeoutError(f"the log is not projected after {SETTLE_S_MAX:.0f} s")
+        await asyncio.sleep(POLL_S)
+
+
+async def until_compacted(dsn: str) -> None:
+    """Wait for the compactor too. Raises TimeoutError."""
+    deadline = time.monotonic() + SETTLE_S_MAX
+    while (await query(dsn, LONG_TAILS))[0]["left"]:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the log is not compacted after {SETTLE_S_MAX:.0f} s")
         await asyncio.sleep(POLL_S)
 
 

@@ -37,11 +37,6 @@ class Marks:
         self._starts.setdefault(client, []).append(start)
         self._marks.setdefault(client, []).append(mark)
 
-    def put_update(self, update: bytes, mark: int) -> None:
-        """All that an update of the log brings has this mark. Updates come in log order."""
-        for section in parse(update, UNBOUNDED).sections:
-            self.put(section.client, section.clock, mark)
-
     def over(self, client: int, start: int, end: int) -> Iterator[tuple[int, int]]:
         """The marks of a range of clocks, as (length, mark). Raises `Refused` where there is none."""
         starts = self._starts.get(client, [])
@@ -51,6 +46,16 @@ class Marks:
         bounds = [start, *starts[at + 1 : bisect_left(starts, end)], end]
         for place, (first, last) in enumerate(pairwise(bounds)):
             yield last - first, self._marks[client][at + place]
+
+
+def brought(updates: Sequence[bytes]) -> dict[int, tuple[int, int]]:
+    """The ids that updates of the log bring, from the first to behind the last of each client."""
+    ids: dict[int, tuple[int, int]] = {}
+    for update in updates:
+        for section in parse(update, UNBOUNDED).sections:
+            start, _ = ids.get(section.client, (section.clock, 0))
+            ids[section.client] = (start, section.end)
+    return ids
 
 
 def attributed(merged: bytes, text: str, root: str, marks: Marks) -> list[tuple[str, int]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from crdt.blame import MAX_MARKS, Marks, attributed, older_marks
+from crdt.blame import MAX_MARKS, Marks, attributed, brought, older_marks
 from crdt.changes import Change, OtherChange, changes_between, is_one_entry, size_of
 from crdt.document import Document
 from crdt.errors import TOO_LARGE, Refused
@@ -20,7 +20,7 @@ from crdt.issue import IssueContent, printable, read
 from crdt.loading import admit, expect_all, load_whole
 from crdt.resident import Resident
 from crdt.touches import Path, others, touched
-from crdt.update import merge, repair_cuts
+from crdt.update import EMPTY_UPDATE, merge, repair_cuts
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,21 @@ class LoggedDelta:
     actor_id: str
     device_id: str | None
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedEntry:
+    """Deltas of the log that are one entry, `deltas` of them. `updates`: what makes the issue with them of the issue
+    before them: their updates, or a snapshot among them and the updates after it."""
+
+    first_seq: int
+    seq: int
+    deltas: int
+    actor_id: str
+    device_id: str | None
+    began_at: datetime
+    created_at: datetime
+    updates: Sequence[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,29 +77,29 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class TellChanges:
-    """What deltas changed, entry by entry. Of more than `max_chars` of changes the newest are told, at least one entry.
+    """What changed, entry by entry. Of more than `max_chars` of changes the newest are told, at least one entry.
 
     `version`: of the issue as it was seen.
     """
 
     seen: Sequence[bytes]
     version: int
-    deltas: Sequence[LoggedDelta]
+    entries: Sequence[LoggedEntry]
     max_chars: int
 
     def run(self, resident: Resident) -> Told:
         """The entries. Raises `Refused` for bytes that are not sound."""
         walk = Walk(merge(self.seen))
-        entries: deque[Entry] = deque()
+        told: deque[Entry] = deque()
         version, chars = self.version, 0
-        for group in groups_of(self.deltas):
-            version += len(group)
-            entries.append(_entry(group, version, walk.step(group)))
-            chars += sum(map(size_of, entries[-1].changes))
-            while chars > self.max_chars and len(entries) > 1:
-                chars -= sum(map(size_of, entries.popleft().changes))
+        for entry in self.entries:
+            version += entry.deltas
+            told.append(_told(entry, version, walk.step(entry.updates)))
+            chars += sum(map(size_of, told[-1].changes))
+            while chars > self.max_chars and len(told) > 1:
+                chars -= sum(map(size_of, told.popleft().changes))
         walk.end()
-        return Told(list(entries))
+        return Told(list(told))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +137,11 @@ class TellSince:
         seen = walk.state_vector()
         touches: dict[tuple[Path, str, str | None], Touch] = {}
         for delta in self.deltas:
-            for path in walk.admit(delta):
+            for path in walk.admit(delta.update):
                 key = path, delta.actor_id, delta.device_id
                 touches.pop(key, None)
                 touches[key] = Touch(path, delta.actor_id, delta.device_id, delta.seq, delta.created_at)
-        before, after = walk.content, walk.read(self.deltas)
+        before, after = walk.content, walk.read([delta.update for delta in self.deltas])
         walk.end()
         return Since(before, after, list(touches.values()), seen)
 
@@ -168,38 +183,42 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Blame:
-    """A text in runs."""
+    """A text in runs; None where the entries do not say of all ids who brought them."""
 
-    runs: Sequence[Run]
+    runs: Sequence[Run] | None
 
 
 @dataclass(frozen=True, slots=True)
 class TellBlame:
-    """Who wrote which characters of a text. `state` and `index`: the snapshot before the first of `deltas`, if any."""
+    """Who wrote which characters of a text. `updates`: the whole issue · `older`: the index of what was there before
+    the first of `entries`, if anything. Of an entry the first and the last of its updates mostly name all ids it
+    brought: one replica's ids follow each other. Where they do not, all of its updates are needed."""
 
-    state: bytes | None
-    index: bytes | None
-    deltas: Sequence[LoggedDelta]
+    updates: Sequence[bytes]
+    older: bytes | None
+    entries: Sequence[LoggedEntry]
     root: str
 
     def run(self, resident: Resident) -> Blame:
         """All of the text. Raises `Refused` for bytes that are not sound."""
         marks = Marks()
         writers: list[Run] = []
-        if self.state is not None and self.index is not None:
-            known = Index.decode(self.index)
-            writers += [Run("", name) for name in older_marks(marks, known.owners, known.state_vector)]
-        groups = list(groups_of(self.deltas))
-        if len(writers) + len(groups) > MAX_MARKS:
+        known: dict[int, int] = {}  # client id → next clock of what has a mark
+        if self.older is not None:
+            index = Index.decode(self.older)
+            known = dict(index.state_vector)
+            writers += [Run("", name) for name in older_marks(marks, index.owners, known)]
+        if len(writers) + len(self.entries) > MAX_MARKS:
             raise Refused(TOO_LARGE, f"more than {MAX_MARKS} entries")
-        for group in groups:
-            for delta in group:
-                marks.put_update(delta.update, len(writers))
-            last = group[-1]
-            writers.append(Run("", last.actor_id, last.device_id, group[0].seq, last.seq, last.created_at))
-        head = [] if self.state is None else [self.state]
-        merged = merge([*head, *(delta.update for delta in self.deltas)])
-        document, _ = load_whole(merged)
+        for entry in self.entries:
+            for client, (start, end) in brought(entry.updates).items():
+                marks.put(client, start, len(writers))
+                known[client] = end if known.get(client, 0) == start else -1
+            writers.append(Run("", entry.actor_id, entry.device_id, entry.first_seq, entry.seq, entry.created_at))
+        merged = merge(self.updates)
+        document, whole = load_whole(merged)
+        if known != whole.state_vector:
+            return Blame(None)
         runs = attributed(merged, document.text(self.root), self.root, marks)
         return Blame([replace(writers[mark], text=printable(text)) for text, mark in runs])
 
@@ -212,10 +231,9 @@ class Walk:
         self._updates = [merged]
         self.content = read(self._document)
 
-    def admit(self, delta: LoggedDelta) -> set[Path]:
-        """Take a delta in, to be read later; what it touches."""
-        admit(self._index, delta.update)
-        return touched(self._index, delta.update)
+    def admit(self, update: bytes) -> set[Path]:
+        """Take an update in, to be read later; what it touches."""
+        return touched(self._index, admit(self._index, update) or EMPTY_UPDATE)
 
     def state_vector(self) -> dict[int, int]:
         """Client id → next clock, with all that was admitted."""
@@ -225,9 +243,8 @@ class Walk:
         """What a text reads now."""
         return self._document.text(root)
 
-    def read(self, group: Sequence[LoggedDelta]) -> IssueContent:
-        """The issue with a group of deltas that were admitted."""
-        updates = [delta.update for delta in group]
+    def read(self, updates: Sequence[bytes]) -> IssueContent:
+        """The issue with updates that were admitted."""
         self._updates += updates
         if self._index.cuts:  # a document counts halved characters wrongly: read it from repaired bytes
             self._updates = [merge(self._updates)]
@@ -238,17 +255,11 @@ class Walk:
         self.content = read(self._document)
         return self.content
 
-    def take(self, group: Sequence[LoggedDelta]) -> IssueContent:
-        """The issue with a group of deltas."""
-        for delta in group:
-            self.admit(delta)
-        return self.read(group)
-
-    def step(self, group: Sequence[LoggedDelta]) -> list[Change]:
-        """What a group of deltas changes."""
-        before = self.content
-        paths = {path for delta in group for path in self.admit(delta)}
-        changes = changes_between(before, self.read(group))
+    def step(self, updates: Sequence[bytes]) -> list[Change]:
+        """What these updates change together."""
+        before, update = self.content, merge(updates)
+        paths = self.admit(update)
+        changes = changes_between(before, self.read([update]))
         unshown = others(paths)
         if unshown:
             changes.append(OtherChange(unshown))
@@ -257,9 +268,9 @@ class Walk:
     def take_telling(self, delta: LoggedDelta, roots: Sequence[str]) -> dict[str, list[dict[str, Any]]] | None:
         """Take one delta in, and tell what it did to these texts (`Document.apply_telling`). None: with halved
         characters in the issue that cannot be told. `content` is not read anew."""
-        self.admit(delta)
+        self.admit(delta.update)
         if self._index.cuts:
-            self.read([delta])
+            self.read([delta.update])
             return None
         self._updates.append(delta.update)
         return self._document.apply_telling(delta.update, roots)
@@ -281,16 +292,23 @@ def groups_of(deltas: Sequence[LoggedDelta]) -> Iterator[list[LoggedDelta]]:
         yield group
 
 
-def _entry(group: Sequence[LoggedDelta], version: int, changes: Sequence[Change]) -> Entry:
+def entry_of(group: Sequence[LoggedDelta]) -> LoggedEntry:
+    """Deltas of one entry as such."""
     first, last = group[0], group[-1]
+    updates = [delta.update for delta in group]
+    whose = (last.actor_id, last.device_id)
+    return LoggedEntry(first.seq, last.seq, len(group), *whose, first.created_at, last.created_at, updates)
+
+
+def _told(entry: LoggedEntry, version: int, changes: Sequence[Change]) -> Entry:
     return Entry(
-        first.seq,
-        last.seq,
-        len(group),
+        entry.first_seq,
+        entry.seq,
+        entry.deltas,
         version,
-        last.actor_id,
-        last.device_id,
-        first.created_at,
-        last.created_at,
+        entry.actor_id,
+        entry.device_id,
+        entry.began_at,
+        entry.created_at,
         changes,
     )

@@ -19,10 +19,13 @@ def load_whole(merged: bytes, client_id: int | None = None) -> tuple[Document, I
     return document, index
 
 
-def admit(index: Index, update: bytes) -> None:
-    """What is stored is causally closed, or it is not shown. Raises `Refused`."""
-    if check(index, update, "", STORED).gap:
+def admit(index: Index, update: bytes) -> bytes:
+    """What of an update is new; b"" when nothing is. What is stored is causally closed, or it is not shown. Raises
+    `Refused`."""
+    verdict = check(index, update, "", STORED)
+    if verdict.gap:
         raise Refused(SCHEMA, "something in the log lacks its causes")
+    return verdict.update
 
 
 def expect_all(document: Document, index: Index) -> None:

@@ -305,6 +305,7 @@ def of_compactor(settings: Settings) -> CompactorLimits:
         tail_updates=settings.compaction_updates,
         tail_bytes=settings.compaction_bytes,
         idle_updates=settings.compaction_idle_updates,
+        apart_updates=settings.compaction_apart_updates,
         interval_seconds=settings.compaction_interval_seconds,
         max_clock_lead_seconds=settings.max_clock_lead_seconds,
         history_days=settings.history_days,

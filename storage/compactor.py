@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from random import Random
+from typing import Final
 
 import structlog
 
@@ -28,12 +29,14 @@ class CompactorLimits:
     """When an issue is compacted and how long its history is kept. Times are in seconds unless their name says else.
 
     `tail_updates` / `tail_bytes` make an issue due; `idle_updates` when its room goes idle, where writing a whole
-    snapshot for a few keystrokes would cost more than it saves.
+    snapshot for a few keystrokes would cost more than it saves. `apart_updates`: so many deltas lie between two kept
+    snapshots of a small issue, about; of a large one more, so that they weigh no more than the log between them.
     """
 
     tail_updates: int = 500
     tail_bytes: int = 1 << 20
     idle_updates: int = 50
+    apart_updates: int = 500
     history_days: float = 30.0
     interval_seconds: float = 5.0
     job_seconds: float = 60.0
@@ -51,6 +54,9 @@ class CompactionStats:
     bytes_before: int = 0
     bytes_after: int = 0
     trimmed_deltas: int = 0
+
+
+ROW_BYTES: Final = 200  # what a short delta takes in the log, with its indexes
 
 
 class _Differs(Exception):
@@ -154,15 +160,33 @@ class Compactor:
         stored = await self._store.load(key.workspace_id, key.issue_id)
         if len(stored.tail) < min_updates:
             return CompactionStats("skipped", trimmed_deltas=await self._trim(key))
-        folded = await self._fold(key, stored)
-        await self._note(key, stored, folded)
-        await self._write(key, stored, folded)
+        bytes_before = sum(map(len, stored.updates))
+        while True:
+            step = self._step(stored)
+            folded = await self._fold(key, step)
+            await self._note(key, step, folded)
+            written = await self._write(key, step, folded)
+            if step is stored:
+                break
+            stored = StoredIssue(written, stored.tail[len(step.tail) :])
         return CompactionStats(
             outcome="compacted" if folded.kept is None else "kept",
-            bytes_before=sum(map(len, stored.updates)),
+            bytes_before=bytes_before,
             bytes_after=len(folded.state),
             trimmed_deltas=await self._trim(key),
         )
+
+    def _step(self, stored: StoredIssue) -> StoredIssue:
+        """What to fold at once: of a tail that grew faster than it was compacted not all, so that snapshots stand along
+        it for those who ask what was."""
+        apart = self._apart(len(stored.snapshot.state) + len(stored.snapshot.index) if stored.snapshot else 0)
+        if len(stored.tail) <= 2 * apart:
+            return stored
+        return StoredIssue(stored.snapshot, stored.tail[:apart])
+
+    def _apart(self, snapshot_bytes: int) -> int:
+        """How many deltas lie between two snapshots, at least."""
+        return max(self._limits.apart_updates, snapshot_bytes // ROW_BYTES)
 
     async def _fold(self, key: IssueKey, stored: StoredIssue) -> Compacted:
         """A snapshot's bytes, proven to say what the log says before they are written where readers look."""
@@ -195,13 +219,12 @@ class Compactor:
         if compared.difference is not None:
             raise _Differs(f"the snapshot differs from the log: {compared.difference}")
 
-    async def _write(self, key: IssueKey, stored: StoredIssue, folded: Compacted) -> None:
+    async def _write(self, key: IssueKey, stored: StoredIssue, folded: Compacted) -> Snapshot:
         """Save the snapshot and load it back; what comes back must say what was compared."""
         # Its time is that of its last delta, so that "as it was at" finds it, and a row projected from it is the same.
         at = stored.tail[-1].created_at
-        await self._store.save_snapshot(
-            Snapshot(key.workspace_id, key.issue_id, stored.seq, stored.version, folded.state, folded.index, at)
-        )
+        made = Snapshot(key.workspace_id, key.issue_id, stored.seq, stored.version, folded.state, folded.index, at)
+        await self._store.save_snapshot(made)
         kept = await self._store.snapshots(key.workspace_id, key.issue_id)
         back = next((snapshot for snapshot in kept if snapshot.seq == stored.seq), None)
         if back is None:
@@ -211,6 +234,7 @@ class Compactor:
         elif (back.state, back.index) != (folded.state, folded.index):
             # Another node was faster, and its bytes may be arranged otherwise.
             await self._expect_same(key, back.state, stored)
+        return back or made
 
     async def _trim(self, key: IssueKey) -> int:
         """Thin the snapshots, then trim the log below the watermark. Returns the number of deltas trimmed."""
@@ -223,7 +247,8 @@ class Compactor:
         trimmed = 0
         if through is not None:
             trimmed = await self._store.trim(key.workspace_id, key.issue_id, through)
-        spare = superfluous([snapshot for snapshot in kept if snapshot.seq > max(through or 0, status.floor)])
+        above = [snapshot for snapshot in kept if snapshot.seq > max(through or 0, status.floor)]
+        spare = superfluous(above, self._apart)
         if spare:
             await self._store.drop_snapshots(key.workspace_id, key.issue_id, spare)
         return trimmed
@@ -243,13 +268,19 @@ def watermark(kept: Sequence[Snapshot], cutoff: datetime, *, floor: int, project
     return max(seqs, default=None)
 
 
-def superfluous(kept: Sequence[Snapshot]) -> list[int]:
-    """Seqs of the snapshots thinning drops: all but the newest, the previous one, and the newest of each day (UTC)."""
+def superfluous(kept: Sequence[Snapshot], apart: Callable[[int], int]) -> list[int]:
+    """Seqs of the snapshots thinning drops, of those that are kept, newest first: all but the newest, the previous one,
+    the newest of each day (UTC), and those that stand far enough from the next one that stays. `apart`: how many
+    deltas that is, by the size of a snapshot."""
     days: set[date] = set()
     spare: list[int] = []
+    following = 0  # version of the next newer one that stays
     for position, snapshot in enumerate(kept):
         day = snapshot.created_at.date()
-        if position >= 2 and day in days:
+        is_far = following - snapshot.version >= apart(len(snapshot.state) + len(snapshot.index))
+        if position >= 2 and day in days and not is_far:
             spare.append(snapshot.seq)
+        else:
+            following = snapshot.version
         days.add(day)
     return spare

@@ -1,6 +1,6 @@
 """What happened to an issue, told from its log: entries newest first, and what differs between two moments.
 
-A page costs what its own deltas cost and what lies between them and the nearest snapshot, however long the log is.
+A page costs what its entries cost, of a long one what lies between two snapshots, however long the log is.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from crdt.changes import Change, is_one_entry
+from crdt.changes import Change
 from crdt.jobs_history import Entry, LoggedDelta, Run, Since, TellBlame, TellChanges, TellDifference, TellSince
 from storage.engine import Engine, IssueKey
-from storage.log_reader import NEWEST, DeltaHead, LogReader, Stretch
+from storage.errors import Corrupt
+from storage.log_reader import NEWEST, EntryBounds, EntryHead, LogReader, Stretch
 from storage.store import Delta, StoredIssue
 
 
@@ -61,26 +62,32 @@ class Timeline:
         self._log = log
         self._engine = engine
         self._limits = limits or TimelineLimits()
+        self._page = EntryBounds(self._limits.page_deltas, self._limits.page_bytes)
 
     async def page(self, key: IssueKey, limit: int, before: int = NEWEST) -> TimelinePage | None:
         """Up to `limit` entries before a seq; None for an issue nobody ever wrote."""
         floor = await self._log.floor(key.workspace_id, key.issue_id)
         if floor is None:
             return None
-        most = self._limits.page_deltas
-        heads = await self._log.heads(key.workspace_id, key.issue_id, most + 1, before=before, after=floor)
-        chosen = newest_entries(heads[:most], limit, self._limits.page_bytes)
-        if not chosen:
+        issue = (key.workspace_id, key.issue_id)
+        heads = await self._log.entries(*issue, limit, self._page, before=before, after=floor)
+        if not heads:
             return TimelinePage((), None, floor)
-        entries = await self.entries(key, chosen[-1].seq, chosen[0].seq)
-        is_end = entries[0].first_seq == heads[-1].seq and len(heads) <= most
-        return TimelinePage(entries[::-1], None if is_end else entries[0].first_seq, floor)
+        entries = await self._told(key, heads)
+        first = entries[0].first_seq
+        return TimelinePage(entries[::-1], None if first <= await self._log.next_seq(*issue, floor) else first, floor)
 
     async def entries(self, key: IssueKey, first: int, last: int) -> Sequence[Entry]:
         """What the issue's deltas from `first` through `last` changed, oldest first; of too much the newest. Raises
         `Trimmed`."""
-        stretch = await self._log.stretch(key.workspace_id, key.issue_id, first - 1, last)
-        job = TellChanges(stretch.seen.updates, stretch.seen.version, logged(stretch.deltas), self._limits.page_chars)
+        most = self._limits.page_deltas
+        issue = (key.workspace_id, key.issue_id)
+        heads = await self._log.entries(*issue, most, self._page, before=last + 1, after=first - 1)
+        return await self._told(key, heads) if heads else ()
+
+    async def _told(self, key: IssueKey, heads: Sequence[EntryHead]) -> Sequence[Entry]:
+        walk = await self._log.walk(key.workspace_id, key.issue_id, heads[::-1])
+        job = TellChanges(walk.seen.updates, walk.seen.version, walk.entries, self._limits.page_chars)
         told = await self._engine.run(job, key=key, deadline=self._limits.job_seconds)
         return told.entries
 
@@ -99,23 +106,17 @@ class Timeline:
 
     async def blame(self, key: IssueKey, root: str) -> Blamed | None:
         """Who wrote which characters of a text; None for an issue nobody ever wrote."""
-        most = self._limits.span_deltas
-        heads = await self._log.heads(key.workspace_id, key.issue_id, most)
-        size, first = 0, heads[0].seq if heads else NEWEST
-        for head in heads:
-            size += head.bytes
-            if size > self._limits.span_bytes:
-                break
-            first = head.seq
-        stretch = await self._log.stretch(key.workspace_id, key.issue_id, first - 1, NEWEST)
-        snapshot, deltas = stretch.seen.snapshot, [*stretch.seen.tail, *stretch.deltas]
-        if snapshot is None and not deltas:
-            return None
-        state, index = (snapshot.state, snapshot.index) if snapshot else (None, None)
-        job = TellBlame(state, index, logged(deltas), root)
-        blame = await self._engine.run(job, key=key, deadline=self._limits.job_seconds)
-        seq = deltas[-1].seq if deltas else stretch.seen.seq
-        return Blamed(blame.runs, seq, snapshot.seq if snapshot else 0)
+        bounds = EntryBounds(self._limits.span_deltas, self._limits.span_bytes)
+        for whole in (False, True):
+            traces = await self._log.traces(key.workspace_id, key.issue_id, bounds, whole=whole)
+            if traces is None:
+                return None
+            older = traces.older
+            job = TellBlame(traces.now.updates, older.index if older else None, traces.entries, root)
+            blame = await self._engine.run(job, key=key, deadline=self._limits.job_seconds)
+            if blame.runs is not None:
+                return Blamed(blame.runs, traces.now.seq, older.seq if older else 0)
+        raise Corrupt(f"issue {key.issue_id} holds what its log does not")
 
     async def span(self, key: IssueKey, after: int) -> Stretch:
         """The issue as it was at a seq, and all deltas after it. Raises `SpanTooLong`, and `Trimmed`."""
@@ -142,19 +143,6 @@ class Timeline:
         if isinstance(moment, int):
             return moment
         return await self._log.seq_at(key.workspace_id, key.issue_id, moment)
-
-
-def newest_entries(heads: Sequence[DeltaHead], limit: int, max_bytes: int) -> list[DeltaHead]:
-    """Those of an issue's deltas, newest first, that make up its newest `limit` entries and fit into `max_bytes`."""
-    chosen: list[DeltaHead] = []
-    entries = size = 0
-    for head in heads:
-        entries += not chosen or not is_one_entry(head, chosen[-1])
-        size += head.bytes
-        if chosen and (entries > limit or size > max_bytes):
-            break
-        chosen.append(head)
-    return chosen
 
 
 def logged(deltas: Sequence[Delta]) -> list[LoggedDelta]:

@@ -87,6 +87,13 @@ RANGE: Final = f"""
 SELECT {_COLUMNS} FROM deltas
 WHERE workspace_id = $1 AND issue_id = $2 AND seq > $3 AND ($4::bigint IS NULL OR seq <= $4) ORDER BY seq"""
 
+SOME: Final = f"""
+SELECT {_COLUMNS} FROM deltas WHERE workspace_id = $1 AND issue_id = $2 AND seq = ANY ($3::bigint[]) ORDER BY seq"""
+STRETCHES: Final = f"""
+SELECT delta.* FROM unnest($3::bigint[], $4::bigint[]) AS stretch (after, through) CROSS JOIN LATERAL (
+    SELECT {_COLUMNS} FROM deltas WHERE workspace_id = $1 AND issue_id = $2 AND seq > after AND seq <= through
+) AS delta ORDER BY seq"""
+
 # At most $3 rows and, after the first, at most $4 bytes of updates: a page fits into memory whatever was written.
 PAGE: Final = f"""
 SELECT {_COLUMNS} FROM (

@@ -28,6 +28,10 @@ ALL: Final = f"{_OF_ISSUE} ORDER BY seq DESC"
 ONE: Final = f"{_OF_ISSUE} AND seq = $3"
 NEWEST_UNTIL: Final = f"{_OF_ISSUE} AND seq <= $3 ORDER BY seq DESC LIMIT 1"
 
+SOME: Final = f"{_OF_ISSUE} AND seq = ANY ($3::bigint[])"
+VERSIONS: Final = """
+SELECT seq, version FROM snapshots WHERE workspace_id = $1 AND issue_id = $2 AND seq > $3 AND seq <= $4 ORDER BY seq"""
+
 NEWEST_SEQ: Final = "SELECT max(seq) FROM snapshots WHERE workspace_id = $1 AND issue_id = $2"
 TRIM: Final = "DELETE FROM snapshots WHERE workspace_id = $1 AND issue_id = $2 AND seq < $3"
 DROP: Final = """

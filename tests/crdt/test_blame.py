@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycrdt import Doc, Text
 
+from crdt.document import Document
 from crdt.jobs import Compact
-from crdt.jobs_history import Blame, LoggedDelta, Run, TellBlame
+from crdt.jobs_history import Blame, LoggedDelta, Run, TellBlame, entry_of, groups_of
 from crdt.resident import Resident
+from crdt.shape import Shape
 from tests.crdt.issue_log import Log, across
 
 STEPS = st.lists(
@@ -20,14 +23,21 @@ STEPS = st.lists(
 
 
 def blame(deltas: list[LoggedDelta], compacted: int = 0, root: str = "description") -> list[Run]:
-    """With the first `compacted` deltas in a snapshot."""
-    state = index = None
+    """With the first `compacted` deltas in a snapshot, and of each entry its first and its last delta where that is
+    enough."""
+    index = None
     if compacted:
         tail = [(delta.update, delta.actor_id) for delta in deltas[:compacted]]
         snapshot = Compact(None, None, tail).run(Resident(max_issues=1, max_bytes=1))
-        state, index = snapshot.state, snapshot.index
-    answer: Blame = across(TellBlame(state, index, deltas[compacted:], root))
-    return list(answer.runs)
+        index = snapshot.index
+    entries = [entry_of(group) for group in groups_of(deltas[compacted:])]
+    updates = [delta.update for delta in deltas]
+    ends = [replace(entry, updates=(entry.updates[0], entry.updates[-1])) for entry in entries]
+    answer: Blame = across(TellBlame(updates, index, ends, root))
+    whole: Blame = across(TellBlame(updates, index, entries, root))
+    assert whole.runs is not None
+    assert answer.runs in (None, whole.runs)
+    return list(whole.runs)
 
 
 def test_runs_name_who_wrote_them_when_and_in_which_entry() -> None:
@@ -67,6 +77,21 @@ def test_a_halved_character_counts_as_two() -> None:
     log.take(bytes([1, 1, 6, 0, 0xC4, 5, 1, 5, 2, 1, ord("a"), 0]), "ben")
     runs = [(run.text, run.actor_id) for run in blame(log.deltas)]
     assert runs == [("x\ufffd", "ana"), ("a", "ben"), ("\ufffdy", "ana")]
+
+
+def test_two_replicas_of_one_device_take_more_than_the_ends_of_an_entry() -> None:
+    first, second = Document(client_id=5), Document(client_id=6)
+    log = Log()
+    for replica, other, text in ((first, second, "a"), (second, first, "b"), (first, second, "c")):
+        update = replica.edit(lambda roots, text=text: typed_in_characters(Shape.of(roots), 0, 0, text))  # type: ignore[misc]
+        other.apply(update)
+        log.take(update, seconds=1)
+    (entry,) = [entry_of(group) for group in groups_of(log.deltas)]
+    updates = [delta.update for delta in log.deltas]
+    ends = replace(entry, updates=(updates[0], updates[-1]))
+    unknown: Blame = across(TellBlame(updates, None, [ends], "description"))
+    assert unknown.runs is None
+    assert [(run.text, run.first_seq, run.seq) for run in blame(log.deltas)] == [("cba", 1, 3)]
 
 
 def test_an_empty_text_has_no_runs() -> None:

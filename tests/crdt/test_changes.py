@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from pycrdt import Doc, Map, Text
 
 from crdt.changes import (
@@ -27,7 +29,8 @@ from crdt.changes import (
 from crdt.document import Document
 from crdt.errors import Refused
 from crdt.issue import read
-from crdt.jobs_history import Entry, LoggedDelta, Since, TellChanges, TellSince, Told
+from crdt.jobs import Compact, Compacted
+from crdt.jobs_history import Entry, LoggedDelta, Since, TellChanges, TellSince, Told, entry_of, groups_of
 from crdt.shape import add_comment, delete_comment, edit_comment, rewrite, set_field
 from crdt.update import merge
 from tests.crdt.issue_log import START, Log, across
@@ -37,7 +40,8 @@ MANY = 1 << 30
 
 
 def told(deltas: Sequence[LoggedDelta], seen: int = 0, max_chars: int = MANY) -> Sequence[Entry]:
-    job = TellChanges([delta.update for delta in deltas[:seen]], seen, deltas[seen:], max_chars)
+    entries = [entry_of(group) for group in groups_of(deltas[seen:])]
+    job = TellChanges([delta.update for delta in deltas[:seen]], seen, entries, max_chars)
     answer: Told = across(job)
     return answer.entries
 
@@ -167,6 +171,31 @@ def test_the_changes_lead_from_each_reading_to_the_next(log: list[bytes]) -> Non
         for name in ("title", "description"):
             (edits,) = [c.edits for c in entry.changes if isinstance(c, TextChange) and c.field == name] or [()]
             assert made(getattr(before, name), edits) == getattr(after, name)
+
+
+@given(LOGS, st.data())
+def test_a_snapshot_within_an_entry_stands_for_what_led_there(log: list[bytes], data: st.DataObject) -> None:
+    deltas = [LoggedDelta(at + 1, update, "ana", None, START) for at, update in enumerate(log)]
+    seen = data.draw(st.integers(0, len(log)))
+    upto = data.draw(st.integers(seen, len(log)))
+    snapshot: Compacted = across(Compact(None, None, [(update, "ana") for update in log[:upto]]))
+    if seen == len(log):
+        return
+    entry = entry_of(deltas[seen:])
+    answers: list[Told] = [
+        across(TellChanges(log[:seen], seen, [replace(entry, updates=updates)], MANY))
+        for updates in (log[seen:], [snapshot.state, *log[upto:]])
+    ]
+    (one,), (other,) = (answer.entries for answer in answers)
+    assert [change for change in other.changes if not isinstance(change, OtherChange)] == [
+        change for change in one.changes if not isinstance(change, OtherChange)
+    ]
+    # What was written and deleted in between has no place in a snapshot any more.
+    assert paths(other) <= paths(one)
+
+
+def paths(entry: Entry) -> set[str]:
+    return {path for change in entry.changes if isinstance(change, OtherChange) for path in change.paths}
 
 
 def made(text: str, edits: Sequence[Replacement]) -> str:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
+from random import Random
+from uuid import UUID
 
 import pytest
 
 from crdt.changes import FieldChange, Replacement, TextChange
-from crdt.jobs_history import Entry
+from crdt.jobs_history import Entry, entry_of, groups_of
 from storage.compactor import Compactor
 from storage.database import DatabaseLimits, open_database
 from storage.engine import IssueKey
 from storage.errors import Trimmed
-from storage.log_reader import LogReader
+from storage.log_reader import NEWEST, EntryBounds, LogReader
 from storage.postgres import PostgresStore
-from storage.timeline import Timeline, TimelineLimits
+from storage.timeline import Timeline, TimelineLimits, logged
 from tests.inline_engine import InlineEngine
 from tests.storage.authors import START, Author
 from tests.storage.compacting import ISSUE, SMALL, Calendar, project
@@ -155,3 +158,75 @@ async def test_pages_are_bounded_by_deltas_bytes_and_characters(log: LogReader, 
 
 async def test_an_issue_nobody_wrote_has_no_history(timeline: Timeline, key: IssueKey) -> None:
     assert await timeline.page(key, 10) is None
+
+
+async def test_a_page_and_a_blame_read_the_same_however_much_was_typed(
+    store: PostgresStore, timeline: Timeline, log: LogReader, key: IssueKey
+) -> None:
+    author, issue, typed = Author(key.workspace_id, key.issue_id), (key.workspace_id, key.issue_id), 0
+    compactor = Compactor(store, InlineEngine(), replace(SMALL, apart_updates=150), now=Calendar())
+    read: list[list[int]] = []
+    for _ in range(3):
+        for count in (400, 40):
+            batch = []
+            for _ in range(count):
+                author.at -= timedelta(seconds=0.99)  # a hundredth of a second each: all of it is one entry
+                batch.append(author.types("x"))
+            typed = (await store.append(batch))[-1]
+            await project(store)
+            if count == 400:
+                await compactor.compact(key)
+        page, blamed = await timeline.page(key, 50), await timeline.blame(key, "title")
+        assert page is not None
+        assert [(entry.first_seq, entry.seq, entry.deltas, entry.version) for entry in page.entries] == [
+            (1, typed, typed, typed)
+        ]
+        assert page.entries[0].changes == (TextChange("title", (Replacement(0, "", "x" * typed),)),)
+        assert blamed is not None
+        assert [(run.text, run.first_seq, run.seq) for run in blamed.runs] == [("x" * typed, 1, typed)]
+        read.append([await updates_of_a_page(log, issue, before) for before in (NEWEST, typed - 150)])
+        traces = await log.traces(*issue, EntryBounds(5_000, 1 << 20), whole=False)
+        assert traces is not None
+        read[-1].append(len(traces.now.updates) + sum(len(entry.updates) for entry in traces.entries))
+    newest, middle, blamed_by = zip(*read, strict=True)
+    assert set(newest) == {41}
+    assert set(blamed_by) == {43}
+    assert max(middle) <= 2 * 150
+
+
+async def updates_of_a_page(log: LogReader, issue: tuple[int, UUID], before: int) -> int:
+    heads = await log.entries(*issue, 50, EntryBounds(5_000, 1 << 20), before=before)
+    walk = await log.walk(*issue, heads[::-1])
+    return len(walk.seen.updates) + sum(len(entry.updates) for entry in walk.entries)
+
+
+async def test_entries_are_the_same_wherever_they_are_told(store: PostgresStore, log: LogReader, key: IssueKey) -> None:
+    chance = Random(7)
+    author, issue = Author(key.workspace_id, key.issue_id), (key.workspace_id, key.issue_id)
+    batch = []
+    for _ in range(400):
+        author.at += timedelta(seconds=chance.choice((-1, 0, 1, 58.999, 59, 59.001, 300)))
+        actor, device = chance.choice((("ana", None), ("ana", "phone"), ("ben", None), ("ana", None)))
+        batch.append(author.types("x")._replace(actor_id=actor, device_id=device))
+    await store.append(batch)
+    stretch = await log.stretch(*issue, 0, NEWEST)
+    wanted = [entry_of(group) for group in groups_of(logged(stretch.deltas))]
+    told = await log.entries(*issue, 1_000, EntryBounds(5_000, 1 << 20))
+    assert told[::-1] == [
+        (e.first_seq, e.seq, e.deltas, e.actor_id, e.device_id, e.began_at, e.created_at) for e in wanted
+    ]
+    assert await log.entries(*issue, 7, EntryBounds(5_000, 1 << 20)) == told[:7]
+    assert await log.entries(*issue, 7, EntryBounds(5_000, 1 << 20), before=told[2].first_seq) == told[3:10]
+    assert [entry.seq for entry in await log.entries(*issue, 7, EntryBounds(1, 1 << 20))] == [400]
+    assert [entry.seq for entry in await log.entries(*issue, 7, EntryBounds(9, 1))] == [400]
+
+
+async def test_two_tabs_of_one_device_are_blamed_by_all_their_deltas(
+    store: PostgresStore, timeline: Timeline, key: IssueKey
+) -> None:
+    one, other = (Author(key.workspace_id, key.issue_id, client_id) for client_id in (7, 8))
+    await store.append([one.types("a"), other.types("b"), one.types("c")])
+    blamed = await timeline.blame(key, "title")
+    assert blamed is not None
+    assert (sorted("".join(run.text for run in blamed.runs)), blamed.seq) == (["a", "b", "c"], 3)
+    assert {(run.actor_id, run.first_seq, run.seq) for run in blamed.runs} == {("ana", 1, 3)}

@@ -104,4 +104,23 @@ def test_the_watermark(days_ago: list[float], floor: int, projected: int, throug
 
 def test_thinning_keeps_the_newest_the_previous_and_one_a_day() -> None:
     kept = kept_at(0.0, -0.1, -0.2, -0.3, -1.1, -1.2, -2.0)
-    assert superfluous(kept) == [5, 4, 2]
+    assert superfluous(kept, lambda size: 100) == [5, 4, 2]
+
+
+def test_thinning_keeps_snapshots_that_stand_far_apart() -> None:
+    """Each of these is ten deltas from the next."""
+    kept = [replace(one, version=10 * one.seq) for one in kept_at(*(-0.01 * n for n in range(7)))]
+    assert superfluous(kept, lambda size: 20) == [5, 3, 1]
+    assert superfluous(kept, lambda size: 10) == []
+
+
+async def test_a_tail_that_grew_faster_than_it_was_compacted_gets_snapshots_along_it(
+    twin: Store, key: IssueKey, author: Author, calendar: Calendar
+) -> None:
+    await typed(twin, author, "keystrokes" * 6)
+    compactor = Compactor(twin, InlineEngine(), replace(SMALL, apart_updates=20), now=calendar)
+    stats = await compactor.compact(key)
+    kept = await twin.snapshots(key.workspace_id, key.issue_id)
+    assert [(snapshot.seq, snapshot.version) for snapshot in kept] == [(60, 60), (20, 20)]
+    assert stats.bytes_before > stats.bytes_after
+    assert await title(twin, key) == "keystrokes" * 6
