@@ -35,6 +35,7 @@ GAP: Final = "gap"
 RETRY: Final = "retry"
 INTERNAL: Final = "internal"
 PURGED: Final = "purged"  # the issue was deleted for good
+TOO_FAST: Final = "too_fast"  # more edits than the user, or the workspace, may make
 
 # What happened (`Notice.kind`).
 DRAINING: Final = "draining"
@@ -82,10 +83,12 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The last frame of a server that closes because of what the client did; the close code follows."""
+    """The last frame of a server that closes because of what the client did; the close code follows. `retry_after`:
+    seconds to stay away, where it says so."""
 
     code: str
     message: str
+    retry_after: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,11 +256,12 @@ class Ack:
 
 @dataclass(frozen=True, slots=True)
 class Nack:
-    """An edit that was not taken."""
+    """An edit that was not taken. `retry_after`: with `TOO_FAST`, in how many seconds it may come again."""
 
     client_seq: int
     code: str
     message: str
+    retry_after: int | None = None
 
 
 ClientFrame: TypeAlias = Hello | Renew | Ping | Pong | Follow | Open | Close | Awareness | Push

@@ -156,6 +156,15 @@ def _push_entry(reader: FrameReader, limits: FrameLimits) -> PushEntry:
     return PushEntry(reader.uint(), reader.uuid(), reader.binary(limits.max_frame_bytes))
 
 
+def _refusal(reader: FrameReader, _: FrameLimits) -> Refusal:
+    return Refusal(reader.text(MAX_NAME_CHARS), reader.text(MAX_TEXT_CHARS), reader.optional(reader.uint))
+
+
+def _nack(reader: FrameReader, _: FrameLimits) -> Nack:
+    number, code, message = reader.uint(), reader.text(MAX_NAME_CHARS), reader.text(MAX_TEXT_CHARS)
+    return Nack(number, code, message, reader.optional(reader.uint))
+
+
 def _ack(reader: FrameReader, limits: FrameLimits) -> Ack:
     return Ack(tuple([_pair(reader) for _ in range(reader.array(limits.max_entries))]))
 
@@ -240,7 +249,7 @@ _FROM_SERVER: Final[Mapping[int, tuple[int, Read[ServerFrame]]]] = MappingProxyT
     {
         **_FROM_BOTH,
         2: (7, _welcome),
-        3: (2, lambda reader, _: Refusal(reader.text(MAX_NAME_CHARS), reader.text(MAX_TEXT_CHARS))),
+        3: (3, _refusal),
         5: (2, lambda reader, _: Notice(reader.text(MAX_NAME_CHARS), reader.text(MAX_TEXT_CHARS))),
         16: (5, _page),
         17: (4, lambda reader, _: Reset(reader.text(MAX_NAME_CHARS), reader.uuid(), reader.uint(), reader.uint())),
@@ -251,6 +260,6 @@ _FROM_SERVER: Final[Mapping[int, tuple[int, Read[ServerFrame]]]] = MappingProxyT
         37: (2, lambda reader, _: Want(reader.uuid(), reader.binary(MAX_STATE_VECTOR_BYTES))),
         38: (3, lambda reader, _: Closed(reader.uuid(), reader.text(MAX_NAME_CHARS), reader.text(MAX_TEXT_CHARS))),
         49: (1, _ack),
-        50: (3, lambda reader, _: Nack(reader.uint(), reader.text(MAX_NAME_CHARS), reader.text(MAX_TEXT_CHARS))),
+        50: (4, _nack),
     }
 )

@@ -97,6 +97,8 @@ def of_rates(settings: Settings) -> RateLimits:
         user=_allowance(settings.max_user_requests),
         workspace=_allowance(settings.max_workspace_requests),
         address=_allowance(settings.max_address_requests),
+        user_edits=_allowance(settings.max_user_edits),
+        workspace_edits=_allowance(settings.max_workspace_edits),
         failures=Allowance(settings.failed_login_rate, settings.failed_logins),
         longest_delay=settings.failed_login_delay_seconds,
         offences=Allowance(settings.max_user_offences, settings.max_user_offences * OFFENCES_AT_ONCE),
@@ -138,6 +140,8 @@ def of_door(settings: Settings) -> DoorLimits:
         max_waiting_messages=settings.max_waiting_messages,
         max_waiting_bytes=settings.max_waiting_bytes,
         keep_alive_seconds=settings.keep_alive_seconds,
+        edit_delay_seconds=settings.edit_delay_seconds,
+        edit_debt_seconds=settings.edit_debt_seconds,
     )
 
 
@@ -155,6 +159,8 @@ def of_hocuspocus(settings: Settings) -> HocuspocusLimits:
         behind_timeout=settings.behind_timeout_seconds,
         keep_alive_seconds=settings.keep_alive_seconds,
         token_refresh_seconds=settings.token_refresh_seconds,
+        edit_delay_seconds=settings.edit_delay_seconds,
+        edit_debt_seconds=settings.edit_debt_seconds,
     )
 
 
@@ -162,6 +168,7 @@ def of_native(settings: Settings) -> NativeLimits:
     """A socket that follows a workspace."""
     return NativeLimits(
         hello_seconds=settings.hello_timeout_seconds,
+        edit_delay_seconds=settings.edit_delay_seconds,
         frame_bytes=settings.max_message_bytes,
         update_bytes=settings.max_update_bytes,
         push_entries=settings.max_push_edits,

@@ -1,6 +1,6 @@
 """WebSocket close codes as every door here uses them.
 
-44xx is final: y-websocket 3.1 and newer stops reconnecting on 4400-4499. 1012 and 1013 mean come back.
+44xx is final, but for 4429: y-websocket 3.1 and newer stops reconnecting on 4400-4499. 1012 and 1013 mean come back.
 """
 
 from typing import Final
@@ -27,6 +27,7 @@ TOO_SLOW: Final = 4408
 OPENED_ANEW: Final = (RESTART, "opened anew")  # the issue seemed full: what it is once loaded will tell
 GONE: Final = 4410  # the issue was purged
 TOO_MUCH: Final = 4413
+TOO_FAST: Final = 4429  # native only: elsewhere 44xx is final, and this is not
 # Hocuspocus clients know these two; most of them reconnect whatever the code.
 RESET: Final = 4205
 AUTHENTICATION_TIMEOUT: Final = 4408
@@ -34,12 +35,12 @@ AUTHENTICATION_TIMEOUT: Final = 4408
 
 def is_final(code: int) -> bool:
     """Whether coming back cannot help."""
-    return 4400 <= code < 4500
+    return 4400 <= code < 4500 and code != TOO_FAST
 
 
 def is_offence(code: int) -> bool:
     """Whether somebody is closed for what they sent."""
-    return code in (BAD_REQUEST, NOT_ALLOWED, TOO_MUCH)
+    return code in (BAD_REQUEST, NOT_ALLOWED, TOO_MUCH, TOO_FAST)
 
 
 def for_lost_commit(error: BaseException) -> tuple[int, str]:

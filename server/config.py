@@ -131,6 +131,23 @@ class Settings(BaseModel):
         5_000.0, "messages a second from one WebSocket, tenfold at once; more are read later; 0 for any", ge=0
     )
     max_receive_rate: ByteSize = _setting(16 * MIB, "bytes a second, likewise", ge=0)
+    max_user_edits: float = _setting(
+        5_000.0,
+        "edits a second of one user over all WebSockets, tenfold at once; who makes more is read from later, then told"
+        " when to come again, then closed; 0 for any",
+        ge=0,
+    )
+    max_workspace_edits: float = _setting(20_000.0, "of all users of one workspace, likewise", ge=0)
+    edit_delay_seconds: float = _setting(
+        1.0,
+        "how much later such a WebSocket is read from at most; beyond it a native client's edits are nacked with"
+        " retry_after, and one that does not wait is closed 4429",
+        gt=0,
+        le=60,
+    )
+    edit_debt_seconds: float = _setting(
+        10.0, "beyond so much the WebSocket of a Yjs client, which knows no such answer, is closed 1013", gt=0, le=600
+    )
     max_buffered_bytes: ByteSize = _setting(
         MIB, "unsent bytes at which a reader falls behind and is fed one difference later", ge=16 * KIB
     )
@@ -302,6 +319,8 @@ class Settings(BaseModel):
             raise ValueError("max-message-bytes must not be below max-update-bytes")
         if self.pong_timeout_seconds > self.ping_interval_seconds:
             raise ValueError("pong-timeout-seconds must not be above ping-interval-seconds")
+        if self.edit_debt_seconds < self.edit_delay_seconds:
+            raise ValueError("edit-debt-seconds must not be below edit-delay-seconds")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls-cert and tls-key belong together")
         if self.oidc_issuer is not None and not is_trusted(self.oidc_issuer):

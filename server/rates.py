@@ -17,19 +17,23 @@ from server.clock import Clock
 from server.permissions import Identity
 
 _MAX_BUCKETS: Final = 10_000  # of each kind
+_EDITS_TOGETHER: Final = 16  # of one socket: they are counted in one go, which takes a tenth of the time
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
     """Requests. `failures`: refused tokens of one address that are answered at once; each beyond them waits longer, at
     most `longest_delay` seconds, and at most `max_waiting` wait at a time. `offences`: sockets of one user that were
-    closed for what they sent; beyond them, further sockets wait likewise."""
+    closed for what they sent; beyond them, further sockets wait likewise. `user_edits`, `workspace_edits`: that come by
+    sockets, all of them together."""
 
     user: Allowance = field(default_factory=lambda: Allowance(1_000, 10_000))
     workspace: Allowance = field(default_factory=lambda: Allowance(5_000, 50_000))
     address: Allowance = field(default_factory=lambda: Allowance(2_000, 20_000))
     failures: Allowance = field(default_factory=lambda: Allowance(1, 20))
     offences: Allowance = field(default_factory=lambda: Allowance(1, 20))
+    user_edits: Allowance = field(default_factory=lambda: Allowance(5_000, 50_000))
+    workspace_edits: Allowance = field(default_factory=lambda: Allowance(20_000, 200_000))
     longest_delay: float = 10.0
     max_waiting: int = 1_000
 
@@ -72,6 +76,10 @@ class Rates:
         self._addresses = _Buckets("address", limits.address)
         self._failures = _Buckets("failures", limits.failures)
         self._offences = _Buckets("offences", limits.offences)
+        bounded = [one.rate for one in (limits.user_edits, limits.workspace_edits) if one.rate > 0]
+        self.edits_together = max(1, int(min([_EDITS_TOGETHER, *(rate / 100 for rate in bounded)])))
+        self._user_edits = _Buckets("edits", limits.user_edits)
+        self._workspace_edits = _Buckets("edits", limits.workspace_edits)
         self._waiting = 0
 
     def knock(self, host: str) -> Quota | None:
@@ -108,6 +116,18 @@ class Rates:
         if delay > 0 and self._waiting >= self._limits.max_waiting:
             raise IdentityUnavailable("too many sockets wait for their turn")
         await self._wait("offences", delay)
+
+    def edited(self, who: Identity, count: int) -> float:
+        """Count edits of theirs that came by a socket. In how many seconds what they owe is made up for; 0: nothing.
+        A `count` of 0 only asks."""
+        now = self._clock.monotonic()
+        owed = max(
+            self._user_edits.charge((who.workspace, who.user_id), now, count),
+            self._workspace_edits.charge(who.workspace, now, count),
+        )
+        if owed > 0 and count:
+            self._on_refused("edits")
+        return owed
 
     async def _wait(self, name: str, delay: float) -> None:
         if delay > 0:

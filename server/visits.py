@@ -32,10 +32,15 @@ async def _at_once(_host: str) -> None: ...
 
 
 class Conduct(Protocol):
-    """What is held against users; see `server.rates`."""
+    """What is held against users; see `server.rates`. `edits_together`: how many are few enough to be counted late."""
+
+    edits_together: int
 
     def offended(self, who: Identity) -> None:
         """A socket of theirs was closed for what it sent."""
+
+    def edited(self, who: Identity, count: int) -> float:
+        """So many edits of theirs have come. Seconds until what they owe is made up for."""
 
     async def after_offences(self, who: Identity) -> None:
         """Return when a further one may be served. Raises `IdentityUnavailable`."""
@@ -53,7 +58,7 @@ class Guest:
 class Visit:
     """One user on one socket, from a good token on. `id` and `began` outlive the token."""
 
-    __slots__ = ("_guest", "_visits", "began", "credentials", "dialect", "id", "identity")
+    __slots__ = ("_edits", "_guest", "_visits", "began", "credentials", "dialect", "id", "identity")
 
     def __init__(
         self,
@@ -66,6 +71,7 @@ class Visit:
     ) -> None:
         self._visits = visits
         self._guest: Guest | None = guest
+        self._edits = 0  # that are not counted yet
         self.dialect = guest.dialect  # which door it came by
         self.credentials = credentials
         self.identity = identity
@@ -81,6 +87,18 @@ class Visit:
         """Its socket is closed for what it sent."""
         if self._visits.conduct is not None:
             self._visits.conduct.offended(self.identity)
+
+    def edited(self, count: int) -> float:
+        """So many edits have come by its socket. For how many seconds it has to be slowed down, 0 if it has not; a
+        `count` of 0 only asks."""
+        conduct = self._visits.conduct
+        if conduct is None:
+            return 0.0
+        self._edits += count
+        if count and self._edits < conduct.edits_together:
+            return 0.0
+        count, self._edits = self._edits, 0
+        return conduct.edited(self.identity, count)
 
     def goes_on(self, identity: Identity) -> None:
         """With what the user may now."""

@@ -21,6 +21,10 @@ class Backoff:
         self._failures += 1
         return self.chance.uniform(bound / 4, bound)
 
+    def at_least(self, seconds: float) -> float:
+        """What somebody said to wait, and a little more, so that not everybody who was told so comes at once."""
+        return self.chance.uniform(seconds, seconds * 1.25)
+
     def reset(self) -> None:
         """It worked."""
         self._failures = 0

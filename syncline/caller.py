@@ -42,11 +42,12 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a connection ended. `was_welcome`: it had begun."""
+    """How a connection ended. `was_welcome`: it had begun · `retry_after`: seconds, where the server said so."""
 
     verdict: Verdict
     reason: str
     was_welcome: bool = False
+    retry_after: int = 0
 
 
 class Caller:
@@ -156,7 +157,8 @@ class Caller:
                 await self._told.wait()
             case Verdict.LATER:
                 self._house.status.enter(State.OFFLINE, ending.reason)
-                await _within(self._told.wait(), self._backoff.next_seconds())
+                seconds = max(self._backoff.next_seconds(), self._backoff.at_least(ending.retry_after))
+                await _within(self._told.wait(), seconds)
 
 
 def sync_url(url: str, workspace: str) -> str:
@@ -184,7 +186,8 @@ def _ending(link: Link, socket: ClientConnection) -> Ending:
         reason = f"{link.refusal.code}: {link.refusal.message}"
     if code == _BAD_TOKEN or (link.refusal is not None and link.refusal.code == UNAUTHORIZED):
         return Ending(Verdict.WITH_ANOTHER_TOKEN, reason, link.was_welcome)
-    return Ending(Verdict.NEVER if code in _FINAL_CODES else Verdict.LATER, reason, link.was_welcome)
+    retry_after = 0 if link.refusal is None else link.refusal.retry_after or 0
+    return Ending(Verdict.NEVER if code in _FINAL_CODES else Verdict.LATER, reason, link.was_welcome, retry_after)
 
 
 async def _within(work: Awaitable[object], seconds: float) -> None:

@@ -47,7 +47,7 @@ _FRAMES_WAITING: Final = 64  # between socket and store; beyond it the socket is
 _FRAMES_POSTED: Final = 1_000  # between the loop and the socket
 _LOG: Final = "log"
 _CONFLICTS: Final = "conflict_rows"  # of a welcome's limits: the server tells of conflicts
-_TRY_AGAIN: Final = frozenset({native.RETRY, native.WINDOW})
+_TRY_AGAIN: Final = frozenset({native.RETRY, native.TOO_FAST, native.WINDOW})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,7 @@ class Link:
         self._posted: asyncio.Queue[native.ClientFrame] = asyncio.Queue(_FRAMES_POSTED)
         self._window: PushWindow | None = None
         self._retries = backoff.fresh()
+        self._push_at = 0.0  # not before, by the loop's time
         self._reopenings = backoff.fresh()
         self._is_read_only = False
         self._head = 0
@@ -221,6 +222,8 @@ class Link:
             return []  # the answer to the `want` before it says what this edit says, and settles it
         if nack.code in _TRY_AGAIN:
             self._pushed.retry()
+            if nack.retry_after is not None:
+                self._push_at = max(self._push_at, asyncio.get_running_loop().time() + nack.retry_after)
             return []
         return [Nacked(nack.client_seq, nack.code, nack.message)]
 
@@ -260,10 +263,14 @@ class Link:
         while True:
             count = self._house.moved.count
             if window.must_rewind and window.is_idle:
-                await asyncio.sleep(self._retries.next_seconds())
+                await asyncio.sleep(self._pause())
                 window.rewind()
             if self._is_read_only or not await self._push_some(window):
                 await self._house.moved.after(count)
+
+    def _pause(self) -> float:
+        told = self._push_at - asyncio.get_running_loop().time()
+        return self._retries.at_least(told) if told > 0 else self._retries.next_seconds()
 
     async def _push_some(self, window: PushWindow) -> bool:
         """Send the next entries; whether there were any to send."""

@@ -15,6 +15,7 @@ from uuid import UUID
 import structlog
 
 from crdt.errors import Refused
+from crdt.native import TOO_FAST
 from crdt.sync import SyncStep1, SyncStep2, Update
 from server import close_codes
 from server.auth import IdentityUnavailable, NotAllowed, TokenRefused
@@ -28,7 +29,7 @@ from server.permissions import Identity
 from server.room import Room
 from server.session import Dialect, Session
 from server.visits import Guest, Visit, Visits
-from server.websocket import Connection, Handshake, Peer
+from server.websocket import Handshake, PacedConnection, Peer
 from storage.errors import StoreError
 from storage.store import Store, Workspace
 
@@ -41,11 +42,15 @@ DIALECT: Final = Dialect(y_websocket.sync_step1, y_websocket.sync_step2, y_webso
 
 @dataclass(frozen=True, slots=True)
 class DoorLimits:
-    """Bounds of one socket here. `waiting`: what arrives before its issue is open."""
+    """Bounds of one socket here. `waiting`: what arrives before its issue is open · `edit_delay_seconds`: a socket
+    whose user owes edits (see `Visit.edited`) is read from later by at most so much; `edit_debt_seconds`: who owes more
+    is closed."""
 
     max_waiting_messages: int = 1_000
     max_waiting_bytes: int = 20 * 1024 * 1024
     keep_alive_seconds: float = 20.0
+    edit_delay_seconds: float = 1.0
+    edit_debt_seconds: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,7 @@ class YjsDoor:
         self._joins: set[asyncio.Task[None]] = set()
         self._workspaces: dict[str, Workspace] = {}  # as many as the store has; none is ever removed or renamed
 
-    def __call__(self, handshake: Handshake, connection: Connection) -> Peer:
+    def __call__(self, handshake: Handshake, connection: PacedConnection) -> Peer:
         """A `server.websocket.Door`."""
         address = Address.of(handshake.path)
         if address is None:
@@ -112,7 +117,7 @@ class YjsDoor:
                 self._workspaces[slug] = known
         return known
 
-    def _turn_away(self, connection: Connection, code: int, reason: str) -> Peer:
+    def _turn_away(self, connection: PacedConnection, code: int, reason: str) -> Peer:
         self.services.metrics.refusals.labels(f"close_{code}").inc()
         connection.close(code, reason)
         return TurnedAway()
@@ -134,7 +139,7 @@ class TurnedAway:
 class YjsPeer:
     """One client of one issue: waiting for its room, in it, or gone."""
 
-    def __init__(self, door: YjsDoor, address: Address, handshake: Handshake, connection: Connection) -> None:
+    def __init__(self, door: YjsDoor, address: Address, handshake: Handshake, connection: PacedConnection) -> None:
         self._door = door
         self._address = address
         self._handshake = handshake
@@ -171,7 +176,7 @@ class YjsPeer:
         if room is None or session is None:
             self._wait(message)
         elif (update := y_websocket.short_update(message)) is not None:
-            room.submit(session, update)
+            self._submit(room, session, update)
         else:
             self._hear(room, session, message)
 
@@ -273,7 +278,7 @@ class YjsPeer:
     def _do(self, room: Room, session: Session, event: Event) -> None:
         match event:
             case Update(update) | SyncStep2(update):
-                room.submit(session, update)
+                self._submit(room, session, update)
             case AwarenessUpdate(update):
                 room.present(session, update)
             case SyncStep1(state_vector):
@@ -282,6 +287,16 @@ class YjsPeer:
                 self._send_presence(room, session)
             case _:
                 assert_never(event)
+
+    def _submit(self, room: Room, session: Session, update: bytes) -> None:
+        """It is taken in. Whose user is over their rate is read from later, and comes again in the end."""
+        room.submit(session, update)
+        owed = 0.0 if self._visit is None else self._visit.edited(1)
+        if owed > self._door.limits.edit_debt_seconds:
+            self._door.services.metrics.refusals.labels(TOO_FAST).inc()
+            self._close(close_codes.TRY_LATER, "too many edits")
+        elif owed > 0:
+            self._connection.slow_down(min(owed, self._door.limits.edit_delay_seconds))
 
     def _send_presence(self, room: Room, session: Session) -> None:
         known = room.awareness_update()

@@ -3,6 +3,6 @@
 `connection` is the seam; `picows` and `asgi` are its two implementations.
 """
 
-from server.websocket.connection import Connection, Door, Handshake, Peer, Route, SocketLimits
+from server.websocket.connection import Connection, Door, Handshake, PacedConnection, Peer, Route, SocketLimits
 
-__all__ = ["Connection", "Door", "Handshake", "Peer", "Route", "SocketLimits"]
+__all__ = ["Connection", "Door", "Handshake", "PacedConnection", "Peer", "Route", "SocketLimits"]

@@ -81,6 +81,7 @@ class AsgiConnection:
         self._queued_bytes = 0
         self._was_over = False
         self._to_write = asyncio.Event()
+        self._slowed_until = 0.0
         self._may_read = asyncio.Event()
         self._may_read.set()
         self._ending = asyncio.Event()
@@ -114,6 +115,9 @@ class AsgiConnection:
 
     def resume_reading(self) -> None:
         self._may_read.set()
+
+    def slow_down(self, seconds: float) -> None:
+        self._slowed_until = max(self._slowed_until, asyncio.get_running_loop().time() + seconds)
 
     # Inside.
 
@@ -154,12 +158,13 @@ class AsgiConnection:
         pace = self._pace
         pace.messages_left -= 1
         pace.bytes_left -= size
+        now = asyncio.get_running_loop().time()
         if pace.messages_left < 0 or pace.bytes_left < 0:
-            seconds = pace.settle(asyncio.get_running_loop().time())
-            if seconds > 0:
-                self._on_slowed()
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._ending.wait(), seconds)
+            self.slow_down(pace.settle(now))
+        if self._slowed_until > now:
+            self._on_slowed()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), self._slowed_until - now)
 
     def _deliver(self, message: bytes, handshake: Handshake) -> None:
         assert self._peer is not None

@@ -81,6 +81,13 @@ class Connection(Protocol):
         """Undo `pause_reading`."""
 
 
+class PacedConnection(Connection, Protocol):
+    """A socket, whose peer can be slowed down."""
+
+    def slow_down(self, seconds: float) -> None:
+        """Read no more from it for so long, whoever pauses and resumes meanwhile."""
+
+
 class Peer(Protocol):
     """What a door makes of a connection. The calls come on the loop, one at a time, never from inside a
     `Connection` method."""
@@ -95,5 +102,5 @@ class Peer(Protocol):
         """The last call, exactly once. `code`: ours if we closed, else the peer's, 1006 without a close frame."""
 
 
-Door = Callable[[Handshake, Connection], Peer]
+Door = Callable[[Handshake, PacedConnection], Peer]
 Route = Callable[[Handshake], Door | None]

@@ -235,7 +235,7 @@ class PicowsConnection(WSListener, TakesTurns):
         pace.messages_left -= 1
         pace.bytes_left -= frame.payload_size
         if pace.messages_left < 0 or pace.bytes_left < 0:
-            self._slow_down(pace.settle(self._loop.time()))
+            self.slow_down(pace.settle(self._loop.time()))
         if self._close_code is not None:
             if frame.msg_type == WSMsgType.CLOSE:
                 self._socket.close()
@@ -268,11 +268,13 @@ class PicowsConnection(WSListener, TakesTurns):
 
     # Inside.
 
-    def _slow_down(self, seconds: float) -> None:
-        """Read no more for so long. What picows has read already still comes, and adds to it."""
+    def slow_down(self, seconds: float) -> None:
+        """See `PacedConnection.slow_down`. What picows has read already still comes, and adds to it."""
         if seconds <= 0 or self._close_code is not None:
             return
         if self._slowed is not None:
+            if self._slowed.when() >= self._loop.time() + seconds:
+                return
             self._slowed.cancel()
         else:
             self._endpoint.on_slowed()

@@ -25,11 +25,13 @@ LIMITS = {"frame_bytes": 1 << 20, "update_bytes": 100_000, "push_entries": 4, "p
 
 @dataclass(eq=False)
 class FakeServer:
-    """`retries`: pushes to answer with retry · `tokens`: token → user · `is_deaf`: pushes are not answered."""
+    """`retries`: pushes to answer with retry, or that they come too early, by `retry_after` seconds · `tokens`: token →
+    user · `is_deaf`: pushes are not answered."""
 
     log: Log = field(default_factory=Log)
     tokens: dict[str, str] = field(default_factory=lambda: {"ana": "ana", "ben": "ben"})
     retries: int = 0
+    retry_after: int | None = None
     is_deaf: bool = False
     pushed: list[native.PushEntry] = field(default_factory=list)
     hellos: list[native.Hello] = field(default_factory=list)
@@ -174,7 +176,9 @@ class Guest:
         if is_blocked or self._server.retries > 0:
             self._server.retries -= not is_blocked
             self._blocked.setdefault(entry.issue, entry.client_seq)
-            await self.send(native.Nack(entry.client_seq, native.RETRY, ""))
+            seconds = self._server.retry_after
+            code = native.RETRY if seconds is None else native.TOO_FAST
+            await self.send(native.Nack(entry.client_seq, code, "", seconds))
             return
         self._blocked.pop(entry.issue, None)
         head = self._server.log.head

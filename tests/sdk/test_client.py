@@ -197,6 +197,36 @@ async def test_an_edit_that_could_not_be_committed_is_sent_again_in_order(server
     assert [entry.client_seq for entry in server.pushed][-6:] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.long
+async def test_who_is_told_when_to_come_again_comes_then_with_everything_in_order(server: FakeServer) -> None:
+    server.retries, server.retry_after = 1, 1
+    loop = asyncio.get_running_loop()
+    async with client_of(server) as client:
+        issue_id = (await client.issues.create(title="Search")).id
+        receipts = [await client.issues.update(issue_id, status=f"s{number}") for number in range(5)]
+        began = loop.time()
+        await asyncio.gather(*(receipt.committed for receipt in receipts))
+        assert 1 <= loop.time() - began < 5
+    assert [entry.client_seq for entry in server.pushed][-6:] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.long
+async def test_who_is_closed_for_being_too_fast_stays_away_as_long_as_told(server: FakeServer) -> None:
+    loop = asyncio.get_running_loop()
+    async with client_of(server) as client:
+        await client.issues.create(title="Search")
+        await client.sent()
+        began = loop.time()
+        await server.tell(native.Refusal(native.TOO_FAST, "more than it may", 1))
+        await server.close_all(4429)
+        server.is_deaf = False
+        receipt = await client.issues.create(title="Later")
+        await client.sent()
+        assert 1 <= loop.time() - began < 5
+        assert receipt.id
+    assert len(server.hellos) == 2
+
+
 async def test_what_the_server_lost_is_given_back(server: FakeServer) -> None:
     async with client_of(server) as client:
         issue_id = (await client.issues.create(title="Search")).id

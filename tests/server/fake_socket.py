@@ -16,6 +16,7 @@ class FakeConnection:
         self.closing: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.unsent_bytes = 0
         self.is_paused = False
+        self.delays: list[float] = []
 
     def send(self, frame: bytes) -> None:
         self.frames.put_nowait(frame)
@@ -33,6 +34,10 @@ class FakeConnection:
 
     def resume_reading(self) -> None:
         self.is_paused = False
+
+    def slow_down(self, seconds: float) -> None:
+        if seconds > 0:
+            self.delays.append(seconds)
 
 
 class NoEngine:

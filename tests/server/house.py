@@ -40,6 +40,7 @@ class Wire:
         self.unsent: list[bytes] = []
         self.closed: tuple[int, str] | None = None
         self.is_paused = False
+        self.delays: list[float] = []
         self.stalled = False
         self.largest_backlog = 0
 
@@ -65,6 +66,11 @@ class Wire:
     def is_read(self) -> bool:
         """Whether the server reads from it."""
         return not self.is_paused
+
+    def slow_down(self, seconds: float) -> None:
+        """See `PacedConnection.slow_down`."""
+        if seconds > 0:
+            self.delays.append(seconds)
 
     def pause_reading(self) -> None:
         """See `Connection.pause_reading`."""

@@ -34,6 +34,7 @@ class NativeHouse:
     feeds: Feeds
     door: NativeDoor
     batches: list[CommitStats]
+    visits: Visits
 
     def client(self, user: str = "ana", number: int = 1, mode: str = "updates") -> NativeClient:
         """Somebody who comes here."""
@@ -68,7 +69,7 @@ async def native_house(
         services = NativeServices(house.hub, house.store, feeds, visits, VirtualClock(), house.metrics)
         door = NativeDoor(services, limits or NativeLimits(), tasks)
         try:
-            yield NativeHouse(house, feeds, door, batches)
+            yield NativeHouse(house, feeds, door, batches, visits)
             assert not house.counted("loop_failures_total", loop="native")
             assert not house.counted("loop_failures_total", loop="feed")
         finally:

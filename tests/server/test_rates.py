@@ -189,3 +189,23 @@ async def test_where_too_many_wait_further_sockets_are_told_to_come_back() -> No
     made.offended(ANA)
     with pytest.raises(IdentityUnavailable):
         await made.after_offences(ANA)
+
+
+def test_who_edits_too_fast_owes_for_a_while_and_a_workspace_does_for_all_its_users() -> None:
+    watch = Watch()
+    made = rates(watch, user_edits=Allowance(2, 4), workspace_edits=Allowance(10, 10))
+    assert made.edited(ANA, 4) == 0
+    assert made.edited(ANA, 1) == 0.5
+    assert made.edited(BEN, 4) == 0
+    assert watch.over == ["edits"]
+    watch.time += 0.25
+    assert made.edited(ANA, 0) == 0.25
+    assert watch.over == ["edits"], "who only asks is over nothing"
+    watch.time += 0.25
+    assert made.edited(ANA, 0) == 0
+    assert made.edited(BEN, 10) == 4.5, "of its own; the workspace owes 0.4"
+    assert made.edited(Identity("cid", "main", Role.MEMBER), 1) == pytest.approx(0.5)
+
+
+def test_a_rate_of_0_allows_any_number_of_edits() -> None:
+    assert rates(Watch(), user_edits=FREE, workspace_edits=FREE).edited(ANA, 10**9) == 0

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import gc
 from dataclasses import replace
+from typing import cast
 from weakref import ref
 
 import pytest
 
 from server.auth import Credentials, IdentityUnavailable, TokenRefused
+from server.clock import Clock
 from server.permissions import Identity, Role
+from server.rates import RateLimits, Rates
 from server.visits import Guest, Visit, Visits
+from tests.server.test_rates import Watch
 from tests.simulation.time import VirtualClock
 
 
@@ -176,12 +180,17 @@ async def test_the_next_socket_of_who_was_closed_for_what_they_sent_waits(gate: 
     class Conduct:
         """Notes what it hears."""
 
+        edits_together = 1
+
         def __init__(self) -> None:
             self.offenders: list[str] = []
             self.made_up = asyncio.Event()
 
         def offended(self, who: Identity) -> None:
             self.offenders.append(who.user_id)
+
+        def edited(self, who: Identity, count: int) -> float:
+            return 0.0
 
         async def after_offences(self, who: Identity) -> None:
             if who.user_id in self.offenders:
@@ -221,3 +230,12 @@ async def test_a_workspace_has_so_many_sockets_whoever_is_on_them() -> None:
         visit.leave()
     await enter("cid", 3)
     assert first in visits.all()
+
+
+async def test_edits_are_counted_a_few_at_a_time_and_none_is_forgotten(gate: Gate) -> None:
+    conduct = gate.visits.conduct = Rates(RateLimits(), cast(Clock, Watch()))
+    visit = await gate.enter("ana")
+    assert conduct.edits_together == 16
+    assert [visit.edited(1) for _ in range(50_000)] == [0.0] * 50_000
+    assert visit.edited(50) == 50 / 5_000
+    assert visit.edited(0) == 50 / 5_000

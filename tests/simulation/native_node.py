@@ -119,6 +119,10 @@ class Line:
         self._oracle.note(f"close {self._who} {code}")
         self._link.close(code, reason)
 
+    def slow_down(self, seconds: float) -> None:
+        """See `PacedConnection.slow_down`; nobody here is too fast."""
+        assert seconds <= 0
+
     def pause_reading(self) -> None:
         """See `Connection.pause_reading`."""
         self._link.pause_reading()

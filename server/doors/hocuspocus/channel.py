@@ -359,6 +359,9 @@ class Channel:
             room.present(session, update)
         else:
             room.submit(session, update, partial(self._settled, session, ticket))
+            owed = 0.0 if self._admission.visit is None else self._admission.visit.edited(1)
+            if owed > 0:
+                self._socket.keep_pace(owed)
 
     def _settled(self, session: Session, ticket: Ticket, outcome: Outcome) -> None:
         """The receipt of an update: called after its COMMIT."""

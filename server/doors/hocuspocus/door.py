@@ -19,7 +19,7 @@ from server.doors.hocuspocus.limits import HocuspocusLimits
 from server.doors.hocuspocus.socket import SharedSocket
 from server.doors.hocuspocus.surroundings import Surroundings
 from server.doors.yjs import YjsServices
-from server.websocket import Connection, Handshake, Peer
+from server.websocket import Handshake, PacedConnection, Peer
 from storage.store import Workspace
 
 log = structlog.get_logger()
@@ -38,7 +38,7 @@ class HocuspocusDoor:
         self._openings: set[asyncio.Task[None]] = set()
         self._workspaces: dict[str, Workspace] = {}  # as many as the store has; none is ever removed or renamed
 
-    def __call__(self, handshake: Handshake, connection: Connection) -> Peer:
+    def __call__(self, handshake: Handshake, connection: PacedConnection) -> Peer:
         """A `server.websocket.Door`."""
         peer = HocuspocusPeer(self, SharedSocket(connection, presented(handshake), self.limits))
         self.peers.add(peer)

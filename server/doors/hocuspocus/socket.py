@@ -8,7 +8,7 @@ from collections.abc import Hashable
 from server import close_codes
 from server.auth import Credentials
 from server.doors.hocuspocus.limits import HocuspocusLimits
-from server.websocket import Connection
+from server.websocket import PacedConnection
 
 
 class SharedSocket:
@@ -38,7 +38,7 @@ class SharedSocket:
         "sent_at",
     )
 
-    def __init__(self, connection: Connection, credentials: Credentials, limits: HocuspocusLimits) -> None:
+    def __init__(self, connection: PacedConnection, credentials: Credentials, limits: HocuspocusLimits) -> None:
         self.name = credentials.address
         self.credentials = credentials
         self.provider: int | None = None
@@ -110,6 +110,13 @@ class SharedSocket:
         if self.is_full and not self.is_closed:
             self.hold(self)
             self._lose_patience_later()
+
+    def keep_pace(self, owed: float) -> None:
+        """A user on it is over their rate by so many seconds: it is read from later, and comes again in the end."""
+        if owed > self._limits.edit_debt_seconds:
+            self.close(close_codes.TRY_LATER, "too many edits")
+        else:
+            self._connection.slow_down(min(owed, self._limits.edit_delay_seconds))
 
     async def until_writable(self) -> None:
         """Return when there is room, or when the socket is gone."""

@@ -12,7 +12,7 @@ from server.dialects.native import Dialects
 from server.doors.native.ground import NativeGround, NativeServices
 from server.doors.native.limits import NativeLimits
 from server.doors.native.peer import NativePeer
-from server.websocket import Connection, Handshake, Peer
+from server.websocket import Handshake, PacedConnection, Peer
 
 _PATH: Final = re.compile(r"/v1/workspaces/([^/]+)/sync")
 
@@ -33,7 +33,7 @@ class NativeDoor:
         match = _PATH.fullmatch(path)
         return match[1] if match else None
 
-    def __call__(self, handshake: Handshake, connection: Connection) -> Peer:
+    def __call__(self, handshake: Handshake, connection: PacedConnection) -> Peer:
         """A `server.websocket.Door`."""
         workspace = self.workspace_of(handshake.path)
         assert workspace is not None  # the route has asked

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -70,6 +70,10 @@ class Issues:
         """See `Push`. Raises `Refused` when the client did not keep to the window."""
         if self._pushes.admit(entry):
             self._channel(entry.issue, identity).push(entry)
+
+    def put_off(self, entries: Iterable[PushEntry], seconds: int) -> None:
+        """See `Pushes.put_off`."""
+        self._pushes.put_off(entries, seconds)
 
     def present(self, issue: UUID, update: bytes) -> None:
         """See `Awareness`."""

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class NativeLimits:
-    """`full_bytes`: unsent, above which the feed waits; the connection's high water, so that `drained` is certain ·
-    `linger_seconds`: how long a client that pushed to an issue stays in its room, for the next push · `waiting`: what
-    comes between hello and welcome · `issue`, `workspace`: what the gate holds to, 0 for any."""
+    """`edit_delay_seconds`: what its user may owe of edits that are taken · `full_bytes`: unsent, above which the feed
+    waits; the connection's high water, so that `drained` is certain · `linger_seconds`: how long a client that pushed
+    to an issue stays in its room, for the next push · `waiting`: what comes between hello and welcome · `issue`,
+    `workspace`: what the gate holds to, 0 for any."""
 
     hello_seconds: float = 5.0
+    edit_delay_seconds: float = 1.0
     frame_bytes: int = 17 * 1024 * 1024
     update_bytes: int = 16 * 1024 * 1024
     push_entries: int = 1_000

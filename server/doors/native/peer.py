@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from typing import Final, assert_never
 from uuid import uuid4
 
@@ -26,6 +27,7 @@ from crdt.native import (
     Ping,
     Pong,
     Push,
+    PushEntry,
     Refusal,
     Renew,
     Welcome,
@@ -40,7 +42,7 @@ from server.doors.native.issues import Issues, Socket
 from server.follower import Follower, Place
 from server.permissions import Identity
 from server.visits import Guest, Visit
-from server.websocket import Connection, Handshake
+from server.websocket import Handshake, PacedConnection
 from storage.errors import StoreError
 from storage.store import Workspace
 
@@ -53,6 +55,7 @@ _CLOSE_CODES: Final = {
     native.TIMEOUT: close_codes.TOO_SLOW,
     TOO_LARGE: close_codes.TOO_MUCH,
     native.WINDOW: close_codes.TOO_MUCH,
+    native.TOO_FAST: close_codes.TOO_FAST,
     native.RETRY: close_codes.TRY_LATER,
     native.INTERNAL: close_codes.INTERNAL_ERROR,
 }
@@ -78,7 +81,7 @@ class NativePeer:
         ground: NativeGround,
         workspace: str,
         handshake: Handshake,
-        connection: Connection,
+        connection: PacedConnection,
         gone: Callable[[NativePeer], None],
     ) -> None:
         self._ground = ground
@@ -94,6 +97,7 @@ class NativePeer:
         self._is_greeted = False
         self._served: _Served | None = None
         self._is_over = False
+        self._is_slowed = False  # because of its edits
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -161,14 +165,29 @@ class NativePeer:
     def _hear_of_issues(self, served: _Served, frame: Push | Awareness | Open | Close) -> None:
         match frame:
             case Push(entries):
-                for entry in entries:
-                    served.issues.push(entry, served.identity)
+                self._push(served, entries)
             case Awareness(issue, update):
                 served.issues.present(issue, update)
             case Open(issue, state_vector):
                 served.issues.open(issue, state_vector, served.identity)
             case Close(issue):
                 served.issues.close(issue)
+
+    def _push(self, served: _Served, entries: tuple[PushEntry, ...]) -> None:
+        """Whose user is over their rate is read from later; over that too, they are put off."""
+        most = self._ground.limits.edit_delay_seconds
+        if self._is_slowed and (owed := self._owed(0)) > most:
+            self._services.metrics.refusals.labels(native.TOO_FAST).inc(len(entries))
+            served.issues.put_off(entries, ceil(owed))
+            return
+        for entry in entries:
+            served.issues.push(entry, served.identity)
+        owed = self._owed(len(entries))
+        self._is_slowed = owed > 0
+        self._connection.slow_down(min(owed, most))
+
+    def _owed(self, edits: int) -> float:
+        return 0.0 if self._visit is None else self._visit.edited(edits)
 
     def _wait(self, message: bytes) -> None:
         """What comes before the welcome is kept; reading pauses, so little more comes than was under way."""
@@ -299,7 +318,8 @@ class NativePeer:
             return
         self._services.metrics.refusals.labels(refused.reason).inc()
         log.info("refused", session=self._name, reason=refused.reason, detail=refused.detail)
-        self._send(Refusal(refused.reason, refused.detail))
+        retry_after = max(1, ceil(self._owed(0))) if refused.reason == native.TOO_FAST else None
+        self._send(Refusal(refused.reason, refused.detail, retry_after))
         code = _CLOSE_CODES.get(refused.reason, close_codes.BAD_REQUEST)
         self._connection.close(code, refused.reason)
         if self._visit is not None and close_codes.is_offence(code):
