@@ -1,8 +1,8 @@
 """A server for tests that do not ask how a start goes: each is a fork of a process that has loaded everything.
 
-What is forked is `syncline …` as it is. Only the time that Python takes to import it is saved, which is most of a
-start. That process, the forge, is made once a test session (or xdist worker), when first wanted. For each order it
-forks a keeper, which forks the program, waits for it and says how it ended.
+What is forked is `syncline …` as it is. Saved is the time that it takes to import, and to make its Postgres, which is
+most of a start. That process, the forge, is made once a test session (or xdist worker), when first wanted. For each
+order it forks a keeper, which forks the program, waits for it and says how it ended.
 
     python -m tests.peers.forked_server DESCRIPTOR      takes orders from that socket until nobody holds its other end
 """
@@ -14,21 +14,27 @@ import atexit
 import gc
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Final, NoReturn
 
+from storage.embedded import EmbeddedPostgres
+from storage.migrate import migrate
+from tests.conftest import MEMORY, UNSAFE_AND_FAST, is_roomy, run
 from tests.peers.server_process import CHECKOUT, ServerProcess, at_rest, plain_environment, serving
 
 _ORDER_BYTES_MAX: Final = 65_536
 _ANSWER_BYTES_MAX: Final = 32  # a pid, then a return code
+_ONE_AT_A_TIME: Final = threading.Lock()
 
 
 class Fork:
@@ -58,10 +64,12 @@ class Fork:
 
 
 class ForkedServer(ServerProcess):
-    """A `ServerProcess` whose starts, and whose commands, take a third of the time."""
+    """A `ServerProcess` whose starts, and whose commands, take a third of the time: a first start, too."""
 
     async def launch(self) -> None:
         """See `ServerProcess.launch`."""
+        if self._database_url is None and not self.data_dir.exists():
+            await asyncio.to_thread(_begin_with_cluster, self.data_dir)
         self._process = await fork(self._log, self._arguments())
 
     async def command(self, *arguments: str, deadline: float = 60) -> tuple[int, str]:
@@ -81,6 +89,25 @@ def forked(*flags: str, database_url: str | None = None) -> AbstractAsyncContext
 def forking(*flags: str, database_url: str | None = None) -> AbstractAsyncContextManager[ServerProcess]:
     """See `tests.peers.server_process.serving`."""
     return serving(*flags, database_url=database_url, kind=ForkedServer)
+
+
+def _begin_with_cluster(data_dir: Path) -> None:
+    """A Postgres that is made and migrated, and does not run: what a first start would spend most of its time on."""
+    with _ONE_AT_A_TIME:
+        made = _cluster()
+    subprocess.run(["cp", "-a", made, data_dir], check=True)  # Postgres' files are another account's where we are root
+
+
+@cache
+def _cluster() -> Path:
+    """The data directory to copy, made once a test session (or xdist worker)."""
+    folder = Path(tempfile.mkdtemp(prefix="syncline-", dir=MEMORY if is_roomy(MEMORY) else None))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    postgres = EmbeddedPostgres(folder / "data", settings=UNSAFE_AND_FAST)
+    run(postgres.start())
+    run(migrate(postgres.dsn))
+    run(postgres.stop())
+    return postgres.data_directory
 
 
 async def fork(log: Path, arguments: Sequence[str]) -> Fork:
