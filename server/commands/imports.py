@@ -19,7 +19,7 @@ from server.commands.auditing import audit
 from server.commands.projecting import projecting
 from server.commands.quiet_node import quiet_node
 from server.commands.reception import AsJson, show
-from server.commands.workbench import FAILED, DatabaseUrl, DataDir, Workbench, run, workbench
+from server.commands.workbench import FAILED, DatabaseUrl, DataDir, run, workbench
 from server.import_report import CHANGED, CREATED, KEPT, SKIPPED, UNCHANGED, USERS_CREATED, USERS_KEPT, ImportReport
 from server.import_undo import DELETED, USERS_DELETED, UndoReport, undo
 from server.imports import Importer, ImportPlan
@@ -28,9 +28,8 @@ from server.portability.imported import Item, NotReadable
 from server.portability.readers import Source, detect, has_our_words, read
 from server.portability.vocabulary import Vocabulary, rules_of
 from server.record_errors import NotThere, Unavailable
-from storage.errors import StoreError, UnknownWorkspace
+from storage.errors import StoreError
 from storage.import_ledger import ImportBatch
-from storage.store import Workspace
 
 _SHOWN_NOTES = 20
 _COUNTS = (CREATED, CHANGED, UNCHANGED, KEPT, SKIPPED, USERS_CREATED, USERS_KEPT)
@@ -110,7 +109,7 @@ async def _bring(
     data_dir: Path | None,
 ) -> int:
     async with workbench(database_url, data_dir) as bench, quiet_node(bench) as services:
-        workspace = await _workspace(bench, slug)
+        workspace = await bench.workspace(slug)
         with file.open("rb") as opened, _progress(bench.console, opened) as moved:
             try:
                 found = source or detect(opened)
@@ -130,7 +129,7 @@ async def _bring(
 
 async def _list(slug: str, database_url: str | None, data_dir: Path | None, *, as_json: bool) -> int:
     async with workbench(database_url, data_dir) as bench:
-        workspace = await _workspace(bench, slug)
+        workspace = await bench.workspace(slug)
         rows = [_row(batch) for batch in await bench.imports.batches(workspace.id)]
         return show(rows, as_json=as_json, nothing="nothing was imported")
 
@@ -149,7 +148,7 @@ def _row(batch: ImportBatch) -> dict[str, object]:
 
 async def _undo(batch: UUID, slug: str, database_url: str | None, data_dir: Path | None) -> int:
     async with workbench(database_url, data_dir) as bench, quiet_node(bench) as services, projecting(bench):
-        workspace = await _workspace(bench, slug)
+        workspace = await bench.workspace(slug)
         try:
             report: UndoReport = await undo(services, workspace, _admin(slug), batch)
         except NotThere:
@@ -161,13 +160,6 @@ async def _undo(batch: UUID, slug: str, database_url: str | None, data_dir: Path
         deleted, users = report.counts[DELETED], report.counts[USERS_DELETED]
         print(f"{deleted:,} issues and {users:,} users deleted, {kept:,} issues stay")
         return FAILED if kept else 0
-
-
-async def _workspace(bench: Workbench, slug: str) -> Workspace:
-    workspace = await bench.store.workspace(slug)
-    if workspace is None:
-        raise UnknownWorkspace(f"there is no workspace {slug}")
-    return workspace
 
 
 def _admin(slug: str) -> Identity:

@@ -13,7 +13,7 @@ import typer
 from server import bounds
 from server.commands.auditing import audit
 from server.commands.workbench import FAILED, DatabaseUrl, DataDir, IssueId, Workbench, run, workbench
-from storage.errors import NotPurgeable, Purged, UnknownWorkspace
+from storage.errors import NotPurgeable, Purged
 from storage.purger import Purger
 
 
@@ -48,9 +48,7 @@ async def _purge(slug: str, issue: UUID | None, dry_run: bool, database_url: str
 
 
 async def _one(bench: Workbench, slug: str, issue_id: UUID, *, is_dry: bool) -> int:
-    workspace = await bench.store.workspace(slug)
-    if workspace is None:
-        raise UnknownWorkspace(f"there is no workspace {slug}")
+    workspace = await bench.workspace(slug)
     if is_dry:
         row = (await bench.store.projected(workspace.id, [issue_id])).get(issue_id)
         is_deleted = row is not None and row.content.deleted_at is not None

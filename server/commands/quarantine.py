@@ -14,7 +14,6 @@ from crdt.errors import Refused
 from server.commands.auditing import audit
 from server.commands.workbench import FAILED, DatabaseUrl, DataDir, Workbench, run, workbench
 from storage.engine import EngineFailed
-from storage.errors import UnknownWorkspace
 from storage.replay import Replay, UnknownScope
 from storage.store import DocumentStatus, Workspace
 
@@ -58,7 +57,7 @@ async def _list(database_url: str | None, data_dir: Path | None) -> int:
 
 async def _show(slug: str, issue_id: UUID, database_url: str | None, data_dir: Path | None) -> int:
     async with workbench(database_url, data_dir) as bench:
-        workspace = await _workspace(bench, slug)
+        workspace = await bench.workspace(slug)
         status = await _status(bench, workspace, issue_id)
         table = Table("field", "value", show_header=False)
         for name in DocumentStatus.__slots__:
@@ -69,7 +68,7 @@ async def _show(slug: str, issue_id: UUID, database_url: str | None, data_dir: P
 
 async def _release(slug: str, issue_id: UUID, database_url: str | None, data_dir: Path | None) -> int:
     async with workbench(database_url, data_dir) as bench:
-        workspace = await _workspace(bench, slug)
+        workspace = await bench.workspace(slug)
         status = await _status(bench, workspace, issue_id)
         if status.quarantined_at is None:
             print(f"issue {issue_id} is not quarantined")
@@ -85,13 +84,6 @@ async def _release(slug: str, issue_id: UUID, database_url: str | None, data_dir
         await audit(bench.audit_log, workspace.id, "releaseQuarantine", issue=issue_id)
         print(f"issue {issue_id} is released" + ("" if is_written else "; its row follows with its next edit"))
         return 0
-
-
-async def _workspace(bench: Workbench, slug: str) -> Workspace:
-    workspace = await bench.store.workspace(slug)
-    if workspace is None:
-        raise UnknownWorkspace(f"there is no workspace {slug}")
-    return workspace
 
 
 async def _status(bench: Workbench, workspace: Workspace, issue_id: UUID) -> DocumentStatus:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -18,18 +17,26 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Column, Table
 
-from server import config, logs
 from server.commands.auditing import audit
-from server.commands.workbench import DatabaseUrl, DataDir
+from server.commands.workbench import FAILED, DatabaseUrl, DataDir, settings_of, workspace_of
 from server.config import Settings
 from server.opening import Opened, open_store
-from storage.errors import UnknownWorkspace
 from storage.people import LastOwner
 from storage.store import Workspace
 
-__all__ = ["AsJson", "DataDir", "DatabaseUrl", "OfUser", "Reception", "WorkspaceName", "reception", "run", "show"]
+__all__ = [
+    "AsJson",
+    "DataDir",
+    "DatabaseUrl",
+    "OfUser",
+    "Reception",
+    "WorkspaceName",
+    "reception",
+    "run",
+    "settings_of",
+    "show",
+]
 
-FAILED = 1
 _IDS: Final = frozenset({"session", "token", "device", "key", "batch"})  # what commands are told
 _ANY_WIDTH: Final = 10_000
 
@@ -50,10 +57,7 @@ class Reception:
 
     async def workspace(self, slug: str) -> Workspace:
         """Raises `UnknownWorkspace`."""
-        found = await self.opened.store.workspace(slug)
-        if found is None:
-            raise UnknownWorkspace(f"there is no workspace {slug}; `syncline workspace list` shows those there are")
-        return found
+        return await workspace_of(self.opened.store, slug)
 
     async def audit(self, workspace: Workspace, action: str, **detail: object) -> None:
         """Write down that it was done."""
@@ -72,14 +76,6 @@ async def reception(settings: Settings) -> AsyncIterator[Reception]:
     """Open the store."""
     async with open_store(settings) as opened:
         yield Reception(settings, opened, datetime.now(UTC))
-
-
-def settings_of(database_url: str | None, data_dir: Path | None, **flags: str | None) -> Settings:
-    """Raises `BadSettings`."""
-    named = {"database_url": database_url, "data_dir": None if data_dir is None else str(data_dir)}
-    settings = config.load(named | flags, os.environ)
-    logs.configure(settings.log_level, settings.log_format)  # to stderr: stdout is for results
-    return settings
 
 
 async def _at_reception(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from server import auth, config
+from server import auth
 from server.auth import refresh
 from server.auth.keys import directory_of, make_key, remove_key
 from server.commands.reception import (
@@ -24,6 +23,7 @@ from server.commands.reception import (
     failed,
     reception,
     run,
+    settings_of,
     show,
 )
 from server.config import Settings
@@ -59,15 +59,7 @@ def print_token(
         return
     if user is None:
         raise ValueError("--user is missing: whom shall the token name?")
-    settings = config.load(
-        {
-            "database_url": database_url,
-            "data_dir": None if data_dir is None else str(data_dir),
-            "token_key": token_key,
-            "token_keys": None if token_keys is None else str(token_keys),
-        },
-        os.environ,
-    )
+    settings = settings_of(database_url, data_dir, token_key=token_key, token_keys=_path(token_keys))
     if days > settings.max_token_days:
         raise ValueError(f"--days is above max-token-days, {settings.max_token_days:g}")
     now = datetime.now(UTC)
@@ -180,7 +172,7 @@ def revoke_token(
 @keys.command("list")
 def list_keys(as_json: AsJson = False, token_keys: TokenKeys = None, data_dir: DataDir = None) -> None:
     """The keys, the one that signs last."""
-    settings = _settings(token_keys, data_dir)
+    settings = settings_of(None, data_dir, token_keys=_path(token_keys))
     rows = [
         {"key": key.id, "honoured_until": key.good_until or "it signs"}
         for key in auth.Keys(directory_of(settings), None, settings.max_token_days).all()
@@ -191,7 +183,7 @@ def list_keys(as_json: AsJson = False, token_keys: TokenKeys = None, data_dir: D
 @keys.command("rotate")
 def rotate_keys(token_keys: TokenKeys = None, database_url: DatabaseUrl = None, data_dir: DataDir = None) -> None:
     """Make a key that signs from now on. Servers take it up by themselves; what older ones signed stays good."""
-    settings = _settings(token_keys, data_dir, database_url)
+    settings = settings_of(database_url, data_dir, token_keys=_path(token_keys))
     directory, now = directory_of(settings), datetime.now(UTC)
     made = make_key(directory, now)
     print(f"{made} signs from now on")
@@ -210,7 +202,7 @@ def remove_one_key(
     data_dir: DataDir = None,
 ) -> None:
     """Honour a key no more, as when it was stolen: all tokens it signed are refused at once."""
-    settings = _settings(token_keys, data_dir, database_url)
+    settings = settings_of(database_url, data_dir, token_keys=_path(token_keys))
     remove_key(directory_of(settings), key)
     print(f"{key} is removed")
     asyncio.run(_audit_keys(settings, "removeTokenKey", key))
@@ -226,6 +218,5 @@ async def _audit_keys(settings: Settings, action: str, key: str) -> None:
             await desk.audit(workspace, action, key=key)
 
 
-def _settings(token_keys: Path | None, data_dir: Path | None, database_url: str | None = None) -> Settings:
-    given = {"token_keys": token_keys, "data_dir": data_dir, "database_url": database_url}
-    return config.load({name: None if one is None else str(one) for name, one in given.items()}, os.environ)
+def _path(token_keys: Path | None) -> str | None:
+    return None if token_keys is None else str(token_keys)

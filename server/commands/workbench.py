@@ -20,10 +20,12 @@ from server.engine import EnginePool
 from server.opening import open_store
 from storage.audit_log import AuditLog
 from storage.engine import EngineError
+from storage.errors import UnknownWorkspace
 from storage.import_ledger import ImportLedger
 from storage.issue_reader import IssueReader
 from storage.postgres import PostgresStore
 from storage.replay import Scope
+from storage.store import Store, Workspace
 
 FAILED = 1  # it found mismatches, or could not do all it was asked to
 
@@ -46,13 +48,31 @@ class Workbench:
     engine: EnginePool
     console: Console
 
+    async def workspace(self, slug: str) -> Workspace:
+        """Raises `UnknownWorkspace`."""
+        return await workspace_of(self.store, slug)
+
+
+def settings_of(database_url: str | None, data_dir: Path | None, **flags: str | None) -> Settings:
+    """Of what the options and the environment name. Raises `BadSettings`."""
+    named = {"database_url": database_url, "data_dir": None if data_dir is None else str(data_dir)}
+    settings = config.load(named | flags, os.environ)
+    logs.configure(settings.log_level, settings.log_format)  # to stderr: stdout is for results
+    return settings
+
+
+async def workspace_of(store: Store, slug: str) -> Workspace:
+    """The workspace of that name. Raises `UnknownWorkspace`."""
+    found = await store.workspace(slug)
+    if found is None:
+        raise UnknownWorkspace(f"there is no workspace {slug}; `syncline workspace list` shows those there are")
+    return found
+
 
 @asynccontextmanager
 async def workbench(database_url: str | None, data_dir: Path | None) -> AsyncIterator[Workbench]:
     """Open what the options and the environment name. Raises `BadSettings` and `StoreError`."""
-    flags = {"database_url": database_url, "data_dir": None if data_dir is None else str(data_dir)}
-    settings = config.load(flags, os.environ)
-    logs.configure(settings.log_level, settings.log_format)  # to stderr: stdout is for results
+    settings = settings_of(database_url, data_dir)
     async with open_store(settings) as opened:
         engine = EnginePool(bounds.of_engine(settings))
         try:

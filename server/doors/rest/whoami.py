@@ -43,38 +43,27 @@ class You(BaseModel):
     workspaces: list[Standing]
 
 
-_PROBLEMS: Final = (UNAUTHORIZED, FORBIDDEN)
-_DESCRIPTION: Final = "A token of ours is for one workspace; a provider's counts wherever its user is a member."
+def _about(path: str, name: str, summary: str, answer: Answer) -> Operation[Place, Query, Nothing]:
+    return Operation(
+        method="GET",
+        path=path,
+        id=name,
+        tag="workspaces",
+        summary=summary,
+        description="A token of ours is for one workspace; a provider's counts wherever its user is a member.",
+        place=Place,
+        query=Query,
+        body=Nothing,
+        needs=None,
+        reads_token=True,
+        answers={HTTPStatus.OK: answer},
+        problems=(UNAUTHORIZED, FORBIDDEN),
+    )
 
-ME: Final = Operation(
-    method="GET",
-    path="/v1/me",
-    id="whoAmI",
-    tag="workspaces",
-    summary="Who you are, and where",
-    description=_DESCRIPTION,
-    place=Place,
-    query=Query,
-    body=Nothing,
-    needs=None,
-    reads_token=True,
-    answers={HTTPStatus.OK: Answer("You.", You)},
-    problems=_PROBLEMS,
-)
-WORKSPACES: Final = Operation(
-    method="GET",
-    path="/v1/workspaces",
-    id="listWorkspaces",
-    tag="workspaces",
-    summary="Workspaces where the token counts",
-    description=_DESCRIPTION,
-    place=Place,
-    query=Query,
-    body=Nothing,
-    needs=None,
-    reads_token=True,
-    answers={HTTPStatus.OK: Answer("Them.", Standings)},
-    problems=_PROBLEMS,
+
+ME: Final = _about("/v1/me", "whoAmI", "Who you are, and where", Answer("You.", You))
+WORKSPACES: Final = _about(
+    "/v1/workspaces", "listWorkspaces", "Workspaces where the token counts", Answer("Them.", Standings)
 )
 
 
