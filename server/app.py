@@ -309,6 +309,7 @@ class Node:
             self._gatehouse.everywhere,
             self._feeds,
             bulk_issues_at_once=at_once,
+            polls=bounds.of_polls(self._settings),
         )
         return routes_of(frame, operations_of(services))
 

@@ -15,6 +15,7 @@ from server.buckets import Allowance
 from server.config import Settings
 from server.doors.hocuspocus import HocuspocusLimits
 from server.doors.native.limits import NativeLimits
+from server.doors.rest.polls import PollLimits
 from server.doors.yjs import DoorLimits
 from server.engine import EngineLimits
 from server.engine_child import ChildLimits
@@ -102,6 +103,16 @@ def of_rates(settings: Settings) -> RateLimits:
         failures=Allowance(settings.failed_login_rate, settings.failed_logins),
         longest_delay=settings.failed_login_delay_seconds,
         offences=Allowance(settings.max_user_offences, settings.max_user_offences * OFFENCES_AT_ONCE),
+    )
+
+
+def of_polls(settings: Settings) -> PollLimits:
+    """Requests that wait for changes."""
+    return PollLimits(
+        node=settings.max_polls,
+        workspace=settings.max_workspace_polls,
+        user=settings.max_user_polls,
+        address=settings.max_address_polls,
     )
 
 

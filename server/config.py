@@ -116,6 +116,12 @@ class Settings(BaseModel):
     )
     max_workspace_requests: float = _setting(5_000.0, "of one workspace, likewise", ge=0)
     max_address_requests: float = _setting(2_000.0, "from one address but this machine's, likewise", ge=0)
+    max_polls: int = _setting(
+        10_000, "requests to …/changes that wait for something to happen; more are answered 429", ge=1
+    )
+    max_workspace_polls: int = _setting(1_000, "of them in one workspace", ge=1)
+    max_user_polls: int = _setting(100, "of them of one user", ge=1)
+    max_address_polls: int = _setting(500, "of them from one address but this machine's", ge=1)
     max_user_offences: float = _setting(
         1.0,
         "sockets of one user a second that are closed for what they sent, twentyfold at once; further ones wait, for"

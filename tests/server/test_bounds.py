@@ -6,6 +6,7 @@ from server import bounds
 from server.config import Settings
 from server.doors.hocuspocus import HocuspocusLimits
 from server.doors.native.limits import NativeLimits
+from server.doors.rest.polls import PollLimits
 from server.doors.yjs import DoorLimits
 from server.engine import EngineLimits
 from server.feed import FeedLimits
@@ -54,6 +55,7 @@ def test_everything_else() -> None:
     assert bounds.of_feeds(DEFAULTS) == FeedLimits()
     assert bounds.of_door(DEFAULTS) == DoorLimits()
     assert bounds.of_hocuspocus(DEFAULTS) == HocuspocusLimits()
+    assert bounds.of_polls(DEFAULTS) == PollLimits()
     assert bounds.of_relay(DEFAULTS) == RelayLimits()
     assert bounds.of_engine(DEFAULTS) == EngineLimits()
     assert bounds.of_projector(DEFAULTS) == ProjectorLimits()

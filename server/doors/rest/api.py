@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from server.doors.rest import workspace
 from server.doors.rest.accounts import Accounts
 from server.doors.rest.activity import ActivityFeed
-from server.doors.rest.changes import Changes, ChangesLimits
+from server.doors.rest.changes import Changes
 from server.doors.rest.comments import Comments
 from server.doors.rest.conflicts import Conflicts, ConflictServices
 from server.doors.rest.history import IssueHistory
@@ -17,6 +17,7 @@ from server.doors.rest.issues_write import IssuesWrite
 from server.doors.rest.labels import Labels
 from server.doors.rest.operations import Served
 from server.doors.rest.past import Past
+from server.doors.rest.polls import PollLimits
 from server.doors.rest.reference import Reference
 from server.doors.rest.sync import Sync
 from server.doors.rest.transfer import Transfer, TransferServices
@@ -43,7 +44,7 @@ class ApiServices:
     feeds: Feeds
     min_seq_seconds: float = MIN_SEQ_SECONDS
     bulk_issues_at_once: int = 64
-    changes: ChangesLimits = ChangesLimits()  # noqa: RUF009 - frozen
+    polls: PollLimits = PollLimits()  # noqa: RUF009 - frozen
 
 
 def operations_of(services: ApiServices) -> list[Served]:
@@ -60,7 +61,7 @@ def operations_of(services: ApiServices) -> list[Served]:
         *Transfer(services.transfer).operations(),
         *Conflicts(services.conflicts).operations(),
         *Sync(services.outbox).operations(),
-        *Changes(services.feeds, services.changes).operations(),
+        *Changes(services.feeds, services.polls).operations(),
         *services.accounts.operations(),
         *workspace.operations(),
         *WhoAmI(services.everywhere).operations(),

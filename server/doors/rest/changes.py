@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote, urlencode
@@ -16,6 +15,7 @@ from crdt.native_entries import Entry
 from server.doors.rest.changes_models import RELOAD, Change, ChangesPage, ChangesQuery, Mode
 from server.doors.rest.operations import Answer, Call, Nothing, Operation, Reply, Served
 from server.doors.rest.paths import InWorkspace
+from server.doors.rest.polls import PollLimits, Polls
 from server.doors.rest.problems import INVALID, OUT_OF_REACH, FieldError, Problem
 from server.feed import Feed
 from server.feed_pages import LogPage, OutOfReach
@@ -23,6 +23,7 @@ from server.feeds import Feeds
 from server.permissions import may_read
 from storage.store import Workspace
 
+MAX_WAIT_SECONDS: Final = 60.0
 CHANGES: Final = Operation(
     method="GET",
     path="/v1/workspaces/{workspace}/changes",
@@ -41,21 +42,12 @@ CHANGES: Final = Operation(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ChangesLimits:
-    """`max_polls`: requests that wait at a time; the others are answered at once."""
-
-    max_wait_seconds: float = 60.0
-    max_polls: int = 1_000
-
-
 class Changes:
     """What answers it. One instance serves all requests."""
 
-    def __init__(self, feeds: Feeds, limits: ChangesLimits) -> None:
+    def __init__(self, feeds: Feeds, limits: PollLimits | None = None) -> None:
         self._feeds = feeds
-        self._limits = limits
-        self._polls = 0
+        self._polls = Polls(limits or PollLimits())
 
     def operations(self) -> list[Served]:
         """What is served here."""
@@ -71,15 +63,16 @@ class Changes:
                 if since is None:
                     page = await self._reload(feed, slug, asked)
                 else:
-                    page = await self._log(feed, slug, since, asked)
+                    page = await self._log(feed, since, call)
             except OutOfReach as out:
                 raise _gone(await feed.look(), slug, asked, out.reason) from None
         return Reply(page, headers={"Cache-Control": "no-store"}, is_partial=True)
 
-    async def _log(self, feed: Feed, slug: str, since: int, asked: ChangesQuery) -> ChangesPage:
+    async def _log(self, feed: Feed, since: int, call: Call[InWorkspace, ChangesQuery, Nothing]) -> ChangesPage:
+        asked, slug = call.query, call.workspace.slug
         if asked.epoch not in (None, feed.epoch):
             raise OutOfReach("epoch")
-        page = await self._poll(feed, since, asked)
+        page = await self._poll(feed, since, call)
         return ChangesPage(
             epoch=feed.epoch,
             from_seq=page.from_seq,
@@ -89,18 +82,17 @@ class Changes:
             changes=_changes(page.entries, asked.mode),
         )
 
-    async def _poll(self, feed: Feed, since: int, asked: ChangesQuery) -> LogPage:
+    async def _poll(self, feed: Feed, since: int, call: Call[InWorkspace, ChangesQuery, Nothing]) -> LogPage:
+        asked, client = call.query, call.request.client
         page = await feed.read(since, asked.limit)
-        if page.entries or not asked.wait or self._polls >= self._limits.max_polls:
+        if page.entries or not asked.wait:
             return page
-        self._polls += 1
         try:
-            async with asyncio.timeout(min(asked.wait, self._limits.max_wait_seconds)):
-                await feed.until_beyond(since)
+            with self._polls.one(call.identity, client.host if client else ""):
+                async with asyncio.timeout(min(asked.wait, MAX_WAIT_SECONDS)):
+                    await feed.until_beyond(since)
         except TimeoutError:
             return page
-        finally:
-            self._polls -= 1
         return await feed.read(since, asked.limit)
 
     async def _reload(self, feed: Feed, slug: str, asked: ChangesQuery) -> ChangesPage:

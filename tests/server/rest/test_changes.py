@@ -13,8 +13,9 @@ import pytest
 from pycrdt import Doc, Text
 
 from server.doors.http import http_app
-from server.doors.rest.changes import Changes, ChangesLimits
+from server.doors.rest.changes import Changes
 from server.doors.rest.frame import Frame
+from server.doors.rest.polls import PollLimits
 from server.doors.rest.problems import PROBLEM_TYPE
 from server.doors.rest.routes import routes_of
 from server.feed import FeedLimits
@@ -33,12 +34,12 @@ async def ready() -> None:
 
 
 async def get(
-    node: NativeHouse, address: str = "", token: str = "ana", polls: int = 10
+    node: NativeHouse, address: str = "", token: str = "ana", changes: Changes | None = None, host: str = "192.0.2.1"
 ) -> tuple[int, dict[str, Any], dict[str, str]]:
     """Status, body and headers of one request; `address` is what follows `/changes`, or a whole one."""
     if not address.startswith("/"):
         address = f"/v1/workspaces/main/changes{address}"
-    served = Changes(node.feeds, ChangesLimits(max_polls=polls)).operations()
+    served = (changes or Changes(node.feeds)).operations()
     app = http_app(Metrics(), ready, routes_of(Frame(node.house.store, verify), served))
     parts = urlsplit(address)
     sent: list[Any] = []
@@ -54,6 +55,7 @@ async def get(
         "method": "GET",
         "path": parts.path,
         "query_string": parts.query.encode(),
+        "client": (host, 50_000),
         "headers": [(b"authorization", f"Bearer {token}".encode())] if token else [],
     }
     await app(scope, receive, send)
@@ -131,12 +133,48 @@ async def test_a_long_poll_ends_empty_when_its_time_is_over_or_the_server_stops(
     async with native_house() as node:
         assert (await get(node, "?since=0&wait=25"))[1]["changes"] == []
         assert asyncio.get_running_loop().time() == pytest.approx(25, abs=1)
-        assert (await get(node, "?since=0&wait=25", polls=0))[1]["changes"] == []
         poll = asyncio.create_task(get(node, "?since=0&wait=25"))
         await asyncio.sleep(1)
         node.feeds.drain()
         assert (await poll)[1]["changes"] == []
         assert asyncio.get_running_loop().time() < 30
+
+
+@pytest.mark.parametrize("whose", ["user", "workspace", "address", "server"])
+def test_so_many_wait_and_one_more_is_told_when_to_come_again(whose: str) -> None:
+    least = dict.fromkeys(("user", "workspace", "address", "node"), 5) | {whose.replace("server", "node"): 2}
+
+    async def scenario() -> None:
+        async with native_house() as node:
+            changes = Changes(node.feeds, PollLimits(**least))
+            same = {"token": "ana"} if whose == "user" else {"host": "192.0.2.9"} if whose == "address" else {}
+
+            def ask(number: int, address: str = "?since=0&wait=25") -> Any:
+                own = {"token": f"u{number}", "host": f"192.0.2.{number}"}
+                return get(node, address, changes=changes, **own | same)
+
+            waiting = [asyncio.create_task(ask(number)) for number in (1, 2)]
+            await asyncio.sleep(1)
+            status, problem, headers = await ask(3)
+            assert (status, headers["retry-after"], problem["retry_after"]) == (429, "5", 5)
+            assert problem["detail"].startswith(f"2 requests of the {whose} wait")
+            assert (await ask(3, "?since=0"))[0] == 200, "who does not wait may ask"
+            if whose != "server" and whose != "workspace":
+                other = asyncio.create_task(get(node, "?since=0&wait=25", "ben", changes, "198.51.100.1"))
+                waiting.append(other)
+            assert [(await each)[0] for each in waiting] == [200] * len(waiting)
+            assert (await ask(3))[0] == 200, "there is room again"
+            assert not changes._polls._waiting
+
+    run_in_virtual_time(scenario())
+
+
+@in_virtual_time
+async def test_this_machine_has_no_limit_of_its_address() -> None:
+    async with native_house() as node:
+        changes = Changes(node.feeds, PollLimits(address=1))
+        polls = [get(node, "?since=0&wait=25", changes=changes, host="127.0.0.1") for _ in range(3)]
+        assert [status for status, _, _ in await asyncio.gather(*polls)] == [200] * 3
 
 
 @in_virtual_time
