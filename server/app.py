@@ -50,6 +50,7 @@ from server.stopping import Stop
 from server.supervisor import Supervisor
 from server.websocket.asgi import AsgiEndpoint
 from server.websocket.picows import PicowsEndpoint
+from server.websocket.strangers import Strangers
 from storage.activity import Activity
 from storage.appender import Appender, CommitStats
 from storage.compactor import Compactor
@@ -259,10 +260,11 @@ class Node:
     def _listener(self, bound: socket.socket, entrance: Entrance) -> Listener:
         kind = PicowsEndpoint if self._settings.websocket == "picows" else AsgiEndpoint
         origins = self._settings.allowed_origins
+        strangers = Strangers(bounds.of_strangers(self._settings), self._rates.after_failure, self._observe.over_rate)
         return Listener(
             bound,
             exposure.opened_to(origins, http_app(self._metrics, self._check_ready, self._routes())),
-            kind(entrance.route, origins, bounds.of_sockets(self._settings), self._metrics.slowed.inc),
+            kind(entrance.route, origins, bounds.of_sockets(self._settings), strangers, self._metrics.slowed.inc),
             requests=bounds.of_requests(self._settings),
             shutdown_timeout_seconds=self._settings.shutdown_timeout_seconds,
             certificate=self._settings.certificate,

@@ -29,6 +29,7 @@ from server.rates import RateLimits
 from server.sign_ins import SignInLimits
 from server.websocket import SocketLimits
 from server.websocket.pace import PaceLimits
+from server.websocket.strangers import StrangerLimits
 from storage.activity import ActivityLimits
 from storage.compactor import CompactorLimits
 from storage.database import DatabaseLimits
@@ -143,6 +144,11 @@ def of_sockets(settings: Settings) -> SocketLimits:
         ),
         trusted_proxies=proxies(settings.trusted_proxy),
     )
+
+
+def of_strangers(settings: Settings) -> StrangerLimits:
+    """Handshakes that no good token has followed."""
+    return StrangerLimits(Allowance(settings.address_stranger_rate, settings.max_address_strangers))
 
 
 def of_door(settings: Settings) -> DoorLimits:

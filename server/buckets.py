@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import Final
+
+_MAX_BUCKETS: Final = 10_000  # of each kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +64,38 @@ class Bucket:
         self._at = now
         self._level = min(self._allowance.burst, self._level + passed * self._allowance.rate)
         return self._level
+
+
+class Buckets:
+    """One for each key, forgotten when it is full again. `take`, `charge` and `left` as of a bucket."""
+
+    def __init__(self, allowance: Allowance) -> None:
+        self.allowance = allowance
+        self._buckets: dict[Hashable, Bucket] = {}
+
+    @property
+    def is_bounded(self) -> bool:
+        """False where anything is allowed."""
+        return self.allowance.rate > 0
+
+    def take(self, key: Hashable, now: float, amount: float = 1) -> float:
+        return self._of(key, now).take(amount, now)
+
+    def charge(self, key: Hashable, now: float, amount: float = 1) -> float:
+        return self._of(key, now).charge(amount, now)
+
+    def left(self, key: Hashable, now: float) -> float:
+        return self._of(key, now).left(now)
+
+    def _of(self, key: Hashable, now: float) -> Bucket:
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            if len(self._buckets) >= _MAX_BUCKETS:
+                self._make_room(now)
+            bucket = self._buckets[key] = Bucket(self.allowance, now)
+        return bucket
+
+    def _make_room(self, now: float) -> None:
+        """Who has not asked for a while loses nothing; of more than that at once, the first ones begin anew."""
+        kept = [(key, bucket) for key, bucket in self._buckets.items() if not bucket.is_full(now)]
+        self._buckets = dict(kept[-_MAX_BUCKETS // 2 :])

@@ -32,6 +32,9 @@ TOO_FAST: Final = 4429  # native only: elsewhere 44xx is final, and this is not
 RESET: Final = 4205
 AUTHENTICATION_TIMEOUT: Final = 4408
 
+_BROKEN_FRAMES: Final = (PROTOCOL_ERROR, TEXT_NOT_SUPPORTED, MESSAGE_TOO_BIG)
+_OFFENCES: Final = (BAD_REQUEST, NOT_ALLOWED, TOO_MUCH, TOO_FAST, *_BROKEN_FRAMES)
+
 
 def is_final(code: int) -> bool:
     """Whether coming back cannot help."""
@@ -40,7 +43,13 @@ def is_final(code: int) -> bool:
 
 def is_offence(code: int) -> bool:
     """Whether somebody is closed for what they sent."""
-    return code in (BAD_REQUEST, NOT_ALLOWED, TOO_MUCH, TOO_FAST)
+    return code in _OFFENCES
+
+
+def is_offence_of_a_stranger(code: int) -> bool:
+    """Whether somebody who has shown no good token yet is closed for what they sent, or asked for. Those whose token is
+    refused have waited for that already."""
+    return code in (BAD_REQUEST, TOO_MUCH, NOT_FOUND, RESET, *_BROKEN_FRAMES)
 
 
 def for_lost_commit(error: BaseException) -> tuple[int, str]:

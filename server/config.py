@@ -102,9 +102,9 @@ class Settings(BaseModel):
         " default: pages of this host and localhost may connect, none of another site may read",
     )
     max_connections: int = _setting(10_000, "open WebSockets; more are answered 503", ge=1)
-    max_address_connections: int = _setting(
-        5_000, "of them from one address but this machine's; more are answered 429", ge=1
-    )
+    max_address_connections: int = _setting(5_000, "of them from one address but this machine's; more get 429", ge=1)
+    max_address_strangers: int = _setting(200, "of those, without a good token; more wait in turn, then get 429", ge=1)
+    address_stranger_rate: float = _setting(10.0, "of those, forgiven in a second; 0 for any number of them", ge=0)
     max_user_connections: int = _setting(1_000, "of them of one user; more are closed 1013", ge=1)
     max_workspace_connections: int = _setting(10_000, "of them of one workspace; more are closed 1013; 0 for any", ge=0)
     max_message_bytes: ByteSize = _setting(17 * MIB, "one WebSocket message; bigger ones close 1009", ge=KIB)

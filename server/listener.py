@@ -18,8 +18,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from server.addresses import Network, peer_of
+from server.websocket import Handshake
+from server.websocket.admission import TOO_MANY_STRANGERS, HttpRefusal
 from server.websocket.asgi import AsgiEndpoint
 from server.websocket.picows import PicowsEndpoint
+from server.websocket.strangers import refuse_later
 
 BACKLOG: Final = 2048
 _HEAD_TOO_LONG: Final = (
@@ -77,7 +80,7 @@ class Listener:
         config = uvicorn.Config(
             _application(http, endpoint),
             interface="asgi3",
-            http=functools.partial(BoundedHttp, requests),  # type: ignore[arg-type]
+            http=functools.partial(BoundedHttp, requests, endpoint),  # type: ignore[arg-type]
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -121,11 +124,15 @@ class RequestLimits:
 
 class BoundedHttp(HttpToolsProtocol):
     """uvicorn's HTTP protocol, for clients that never come to an end. Who sends a head without end is cut off, or told
-    that it is too long; who trickles a body, or does not take the answer, is cut off. uvicorn itself would wait."""
+    that it is too long; who trickles a body, or does not take the answer, is cut off. uvicorn itself would wait.
+    A handshake has its turn here, and a refused one waits here, before anything is made for a WebSocket."""
 
-    def __init__(self, limits: RequestLimits, *arguments: Any, **options: Any) -> None:
+    def __init__(self, limits: RequestLimits, endpoint: Endpoint, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._limits = limits
+        self._endpoint = endpoint
+        self._handshake: Handshake | None = None  # that waits for its turn, or for its refusal
+        self._refusing: asyncio.Task[None] | None = None
         self._head_bytes = 0
         self._body_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None  # of a head
@@ -140,9 +147,16 @@ class BoundedHttp(HttpToolsProtocol):
         self._disarm()
         self._stop_looking()
         self._stop_waiting()
+        if self._handshake is not None:
+            self._endpoint.strangers.give_up(self._handshake.host, self)
+        if self._refusing is not None:
+            self._refusing.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._handshake is not None:  # a client has to wait for the answer (RFC 6455 §4.1)
+            self.transport.abort()
+            return
         super().data_received(data)
         self._head_bytes = self._head_bytes + len(data) if self._deadline is not None else 0
         if self._head_bytes > self._limits.head_bytes and not self.transport.is_closing():
@@ -150,10 +164,32 @@ class BoundedHttp(HttpToolsProtocol):
             self.transport.close()
 
     def handle_websocket_upgrade(self) -> None:
-        super().handle_websocket_upgrade()
         self._stop_looking()
         self._stop_waiting()
+        handshake = self._handshake = _handshake(self.url, self.scope, self._endpoint.limits.trusted_proxies)
+        self._endpoint.strangers.arrive(handshake.host, self)
+
+    def come_in(self) -> None:
+        """See `Caller.come_in`."""
+        handshake, self._handshake = self._handshake, None
+        if handshake is None or self.transport.is_closing():
+            return
+        refused = self._endpoint.admit(handshake)
+        if isinstance(refused, HttpRefusal):
+            self._handshake = handshake
+            then = functools.partial(self._refuse, refused)
+            self._refusing = self.loop.create_task(refuse_later(self._endpoint.strangers, handshake.host, then))
+            return
+        super().handle_websocket_upgrade()
         self.parser = None  # type: ignore[assignment]  # it holds our methods, and no connection_lost will come here
+
+    def turn_away(self) -> None:
+        """See `Caller.turn_away`."""
+        self._refuse(TOO_MANY_STRANGERS)
+
+    def _refuse(self, refusal: HttpRefusal) -> None:
+        self.transport.write(refusal.answer())
+        self.transport.close()
 
     def on_message_begin(self) -> None:
         self._arm()
@@ -248,6 +284,12 @@ def _application(http: ASGIApp, endpoint: Endpoint) -> ASGIApp:
             await http(scope, receive, send)
 
     return application
+
+
+def _handshake(target: bytes, scope: Any, trusted: Sequence[Network]) -> Handshake:
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    host, port = _client(scope, trusted) or ("", 0)
+    return Handshake.of(target.decode("latin-1"), headers, f"{host}:{port}" if host else "")
 
 
 def _client(scope: Scope, trusted: Sequence[Network]) -> tuple[str, int] | None:

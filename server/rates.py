@@ -12,11 +12,10 @@ from typing import Final
 
 from server.addresses import is_loopback
 from server.auth import IdentityUnavailable
-from server.buckets import Allowance, Bucket
+from server.buckets import Allowance, Buckets
 from server.clock import Clock
 from server.permissions import Identity
 
-_MAX_BUCKETS: Final = 10_000  # of each kind
 _EDITS_TOGETHER: Final = 16  # of one socket: they are counted in one go, which takes a tenth of the time
 
 
@@ -71,15 +70,15 @@ class Rates:
         self._limits = limits
         self._clock = clock
         self._on_refused = on_refused
-        self._users = _Buckets("user", limits.user)
-        self._workspaces = _Buckets("workspace", limits.workspace)
-        self._addresses = _Buckets("address", limits.address)
-        self._failures = _Buckets("failures", limits.failures)
-        self._offences = _Buckets("offences", limits.offences)
+        self._users = Buckets(limits.user)
+        self._workspaces = Buckets(limits.workspace)
+        self._addresses = Buckets(limits.address)
+        self._failures = Buckets(limits.failures)
+        self._offences = Buckets(limits.offences)
         bounded = [one.rate for one in (limits.user_edits, limits.workspace_edits) if one.rate > 0]
         self.edits_together = max(1, int(min([_EDITS_TOGETHER, *(rate / 100 for rate in bounded)])))
-        self._user_edits = _Buckets("edits", limits.user_edits)
-        self._workspace_edits = _Buckets("edits", limits.workspace_edits)
+        self._user_edits = Buckets(limits.user_edits)
+        self._workspace_edits = Buckets(limits.workspace_edits)
         self._waiting = 0
 
     def knock(self, host: str) -> Quota | None:
@@ -87,14 +86,14 @@ class Rates:
         machine itself, on which proxies run."""
         if not self._addresses.is_bounded or is_loopback(host):
             return None
-        return self._told(self._addresses.take(host, self._clock.monotonic()))
+        return self._take("address", self._addresses, host)
 
     def ask(self, who: Identity) -> Quota | None:
         """Count a request of somebody who may come in. None: no limit holds for them."""
-        now, quota = self._clock.monotonic(), None
-        for buckets, key in ((self._workspaces, who.workspace), (self._users, (who.workspace, who.user_id))):
+        quota, key = None, (who.workspace, who.user_id)
+        for name, buckets, of in (("workspace", self._workspaces, who.workspace), ("user", self._users, key)):
             if buckets.is_bounded:
-                quota = self._told(buckets.take(key, now))
+                quota = self._take(name, buckets, of)
                 if quota.wait:
                     return quota
         return quota
@@ -138,41 +137,9 @@ class Rates:
             finally:
                 self._waiting -= 1
 
-    def _told(self, quota: Quota) -> Quota:
-        if quota.wait:
-            self._on_refused(quota.name)
-        return quota
-
-
-class _Buckets:
-    """One for each key, forgotten when it is full again."""
-
-    def __init__(self, name: str, allowance: Allowance) -> None:
-        self._name = name
-        self._allowance = allowance
-        self._buckets: dict[Hashable, Bucket] = {}
-
-    @property
-    def is_bounded(self) -> bool:
-        return self._allowance.rate > 0
-
-    def take(self, key: Hashable, now: float) -> Quota:
-        bucket = self._of(key, now)
-        wait = bucket.take(1, now)
-        return Quota(self._name, self._allowance, bucket.left(now), wait)
-
-    def charge(self, key: Hashable, now: float, amount: float = 1) -> float:
-        return self._of(key, now).charge(amount, now)
-
-    def _of(self, key: Hashable, now: float) -> Bucket:
-        bucket = self._buckets.get(key)
-        if bucket is None:
-            if len(self._buckets) >= _MAX_BUCKETS:
-                self._make_room(now)
-            bucket = self._buckets[key] = Bucket(self._allowance, now)
-        return bucket
-
-    def _make_room(self, now: float) -> None:
-        """Who has not asked for a while loses nothing; of more than that at once, the first ones begin anew."""
-        kept = [(key, bucket) for key, bucket in self._buckets.items() if not bucket.is_full(now)]
-        self._buckets = dict(kept[-_MAX_BUCKETS // 2 :])
+    def _take(self, name: str, buckets: Buckets, key: Hashable) -> Quota:
+        now = self._clock.monotonic()
+        wait = buckets.take(key, now)
+        if wait:
+            self._on_refused(name)
+        return Quota(name, buckets.allowance, buckets.left(key, now), wait)

@@ -205,6 +205,7 @@ class YjsPeer:
         services = self._door.services
         guest = Guest("yjs", self._changed, self._revoked)
         visit = self._visit = await services.visits.enter(presented(self._handshake), self._address.workspace, guest)
+        self._connection.known()
         if self._is_gone:
             visit.leave()
         workspace = await self._door.workspace(self._address.workspace)

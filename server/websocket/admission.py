@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Final
 from urllib.parse import urlsplit
 
-from server.addresses import LOOPBACK, host_of, is_loopback
+from server.addresses import LOOPBACK, is_loopback
 from server.websocket.connection import Door, Handshake, Route
 
 
@@ -17,6 +19,18 @@ class HttpRefusal:
 
     status: int
     title: str
+    retry_after: int = 0  # seconds; 0: nothing is said of it
+
+    def answer(self) -> bytes:
+        """As it goes on the wire."""
+        retry = f"Retry-After: {self.retry_after}\r\n" if self.retry_after else ""
+        return (
+            f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}\r\nContent-Type: text/plain\r\n{retry}"
+            f"Content-Length: {len(self.title)}\r\nConnection: close\r\n\r\n{self.title}"
+        ).encode()
+
+
+TOO_MANY_STRANGERS: Final = HttpRefusal(429, "Too many connections without a token from this address", retry_after=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +46,11 @@ class Admission:
 
     def opened(self, handshake: Handshake) -> None:
         """A connection is there."""
-        self._open[host_of(handshake.client)] += 1
+        self._open[handshake.host] += 1
 
     def closed(self, handshake: Handshake) -> None:
         """It is gone."""
-        host = host_of(handshake.client)
+        host = handshake.host
         self._open[host] -= 1
         if not self._open[host]:
             del self._open[host]
@@ -50,7 +64,7 @@ class Admission:
             return HttpRefusal(404, "Not Found")
         if open_connections >= self.max_connections:
             return HttpRefusal(503, "Too many connections")
-        host = host_of(handshake.client)
+        host = handshake.host
         if self._open[host] >= self.max_address_connections and not is_loopback(host):
             return HttpRefusal(429, "Too many connections from this address")
         return door

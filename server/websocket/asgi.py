@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from starlette.types import Receive, Scope, Send
@@ -19,8 +19,11 @@ from server.addresses import peer_of
 from server.websocket.admission import Admission, HttpRefusal
 from server.websocket.connection import Door, Handshake, Peer, Route, SocketLimits, client_address
 from server.websocket.pace import Pace
+from server.websocket.strangers import Stranger, Strangers
 
 log = structlog.get_logger()
+
+_PAUSE_SECONDS: Final = 0.1  # between two messages of somebody who is closed already
 
 
 class AsgiEndpoint:
@@ -31,13 +34,19 @@ class AsgiEndpoint:
         route: Route,
         allowed_origins: Sequence[str],
         limits: SocketLimits,
+        strangers: Strangers,
         on_slowed: Callable[[], None] = lambda: None,
     ) -> None:
         """`on_slowed` hears each time a peer is slowed down."""
         self.limits = limits
+        self.strangers = strangers
         self.on_slowed = on_slowed
         self.connections: set[AsgiConnection] = set()
         self._admission = Admission(route, allowed_origins, limits.max_connections, limits.max_address_connections)
+
+    def admit(self, handshake: Handshake) -> Door | HttpRefusal:
+        """See `Admission.admit`."""
+        return self._admission.admit(handshake, len(self.connections))
 
     def uvicorn_options(self) -> dict[str, Any]:
         """Arguments for `uvicorn.Config` that hold this endpoint's limits."""
@@ -53,12 +62,13 @@ class AsgiEndpoint:
         """Serve one socket from its connect event to its end."""
         await receive()  # websocket.connect
         handshake = _handshake(scope, self.limits)
-        admitted = self._admission.admit(handshake, len(self.connections))
+        admitted = self.admit(handshake)
         if isinstance(admitted, HttpRefusal):
             await _refuse(send, admitted)
             return
         await send({"type": "websocket.accept", "subprotocol": handshake.subprotocol(self.limits.subprotocols)})
-        connection = AsgiConnection(self.limits, receive, send, self.on_slowed)
+        stranger = Stranger(self.strangers, handshake.host)
+        connection = AsgiConnection(self.limits, receive, send, stranger, self.on_slowed)
         self.connections.add(connection)
         self._admission.opened(handshake)
         try:
@@ -71,10 +81,18 @@ class AsgiEndpoint:
 class AsgiConnection:
     """A `Connection` over an ASGI pair: one task reads, one writes."""
 
-    def __init__(self, limits: SocketLimits, receive: Receive, send: Send, on_slowed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        limits: SocketLimits,
+        receive: Receive,
+        send: Send,
+        stranger: Stranger,
+        on_slowed: Callable[[], None],
+    ) -> None:
         self._limits = limits
         self._receive = receive
         self._send = send
+        self._stranger = stranger
         self._on_slowed = on_slowed
         self._pace = Pace(limits.pace, asyncio.get_running_loop().time())
         self._frames: deque[bytes] = deque()
@@ -86,6 +104,7 @@ class AsgiConnection:
         self._may_read.set()
         self._ending = asyncio.Event()
         self._closing: tuple[int, str] | None = None
+        self._may_close = asyncio.Event()
         self._code: int | None = None  # set: nothing is passed on any more
         self._peer: Peer | None = None
 
@@ -108,7 +127,12 @@ class AsgiConnection:
             self._closing = (code, reason)
             self._ended(code)
             self.resume_reading()
-            self._to_write.set()
+            if not self._stranger.waits(code, self._may_close.set):
+                self._may_close.set()
+
+    def known(self) -> None:
+        if self._code is None:
+            self._stranger.known()
 
     def pause_reading(self) -> None:
         self._may_read.clear()
@@ -134,11 +158,30 @@ class AsgiConnection:
         try:
             await self._ending.wait()
             if self._closing is not None:
+                await self._until_it_may_close(pumps[0])
                 await asyncio.wait(pumps[1:], timeout=self._limits.close_timeout_seconds)
         finally:
+            self._stranger.gone(has_offended=False)
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
+
+    async def _until_it_may_close(self, reading: asyncio.Task[None]) -> None:
+        """Or until it is gone, for which somebody has to look."""
+
+        async def until_gone() -> None:
+            await asyncio.wait([reading])
+            while (await self._receive())["type"] != "websocket.disconnect":  # noqa: ASYNC110 -- it awaits messages
+                await asyncio.sleep(_PAUSE_SECONDS)  # TCP slows it down meanwhile
+
+        ends = [asyncio.create_task(each) for each in (self._may_close.wait(), until_gone())]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for end in ends:
+                end.cancel()
+        self._may_close.set()
+        self._to_write.set()
 
     async def _read(self, handshake: Handshake) -> None:
         while not self._ending.is_set():
@@ -179,7 +222,7 @@ class AsgiConnection:
             await self._to_write.wait()
             self._to_write.clear()
             await self._write_queued()
-            if self._closing is not None:
+            if self._closing is not None and self._may_close.is_set():
                 code, reason = self._closing
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
                 return

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import parse_qsl, unquote
 
-from server.addresses import Network
+from server.addresses import Network, host_of
 from server.websocket.pace import PaceLimits
 
 
@@ -43,6 +43,11 @@ class Handshake:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     client: str
+
+    @property
+    def host(self) -> str:
+        """Of the client, without its port."""
+        return host_of(self.client)
 
     def subprotocol(self, known: Collection[str]) -> str | None:
         """The first one the client offers that is known here (RFC 6455 §4.2.2); None: none is named in the answer."""
@@ -82,10 +87,13 @@ class Connection(Protocol):
 
 
 class PacedConnection(Connection, Protocol):
-    """A socket, whose peer can be slowed down."""
+    """A socket, as a door is given it: its peer can be slowed down, and becomes known."""
 
     def slow_down(self, seconds: float) -> None:
         """Read no more from it for so long, whoever pauses and resumes meanwhile."""
+
+    def known(self) -> None:
+        """A good token has come over it: it is no stranger's any more."""
 
 
 class Peer(Protocol):

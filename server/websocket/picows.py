@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import structlog
@@ -32,6 +33,8 @@ from server.addresses import peer_of
 from server.websocket.admission import Admission, HttpRefusal
 from server.websocket.connection import Door, Handshake, Peer, Route, SocketLimits, client_address
 from server.websocket.pace import Pace
+from server.websocket.reading import Reading
+from server.websocket.strangers import Stranger, Strangers
 from server.websocket.turns import TakesTurns, Turns
 
 log = structlog.get_logger()
@@ -50,10 +53,12 @@ class PicowsEndpoint:
         route: Route,
         allowed_origins: Sequence[str],
         limits: SocketLimits,
+        strangers: Strangers,
         on_slowed: Callable[[], None] = lambda: None,
     ) -> None:
         """`on_slowed` hears each time a peer is slowed down."""
         self.limits = limits
+        self.strangers = strangers
         self.on_slowed = on_slowed
         self.connections: set[PicowsConnection] = set()
         self.turns = Turns(limits.turn_seconds)
@@ -158,6 +163,7 @@ class PicowsConnection(WSListener, TakesTurns):
         TakesTurns.__init__(self, endpoint.turns)
         self._door = door
         self._handshake = handshake
+        self._stranger = Stranger(endpoint.strangers, handshake.host)
         self._endpoint = endpoint
         self._limits = endpoint.limits
         self._server_state = server_state
@@ -167,9 +173,7 @@ class PicowsConnection(WSListener, TakesTurns):
         self._fragment_count = 0
         self._heard = False
         self._pace = Pace(self._limits.pace, self._loop.time())
-        self._reading_paused = False  # by the peer, which has too much
         self._slowed: asyncio.TimerHandle | None = None  # by its pace
-        self._is_held = False  # for its turn
         self._pinged: bytes | None = None  # what the pong will say
         self._writing_paused = False
         self._close_code: int | None = None  # set: nothing is passed on any more
@@ -191,34 +195,36 @@ class PicowsConnection(WSListener, TakesTurns):
     def close(self, code: int, reason: str) -> None:
         if self._close_code is not None:
             return
-        self._transport.send_close(code, reason)  # type: ignore[arg-type]  # any number goes on the wire
         self.hear_no_more()
-        self._release()
-        self.resume_reading()  # the peer's close frame is behind what it has sent already
-        self._full_speed()
         self._ended(code)
-        self._arm(self._limits.close_timeout_seconds, self._socket.abort)
+        if self._stranger.waits(code, partial(self._say_close, code, reason)):
+            self._reading.stop("refusal")
+        else:
+            self._say_close(code, reason)
+
+    def known(self) -> None:
+        if self._close_code is None:
+            self._stranger.known()
 
     def pause_reading(self) -> None:
-        if self._close_code is None and not self._reading_paused:
-            if self._is_reading():
-                self._socket.pause_reading()
-            self._reading_paused = True
+        if self._close_code is None:
+            self._reading.stop("peer")
 
     def resume_reading(self) -> None:
-        if self._reading_paused:
-            self._reading_paused = False
-            self._read_again()
+        self._reading.go_on("peer")
 
     def shutdown(self) -> None:
         """uvicorn's graceful shutdown calls this on every live connection."""
         self.close(close_codes.RESTART, "server restart")
+        if self._stranger.is_waiting:
+            self._socket.abort()
 
     # What picows calls.
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
         self._socket = transport.underlying_transport
+        self._reading = Reading(self._socket)
         self._endpoint.connections.add(self)
         self._endpoint.admission.opened(self._handshake)
         self._server_state.connections.add(self)  # type: ignore[arg-type]  # needs shutdown() only
@@ -248,7 +254,9 @@ class PicowsConnection(WSListener, TakesTurns):
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         self.hear_all()
-        self._ended(close_codes.ABNORMAL)
+        is_broken = self._close_code is None and transport.is_close_frame_sent  # picows refused a frame
+        self._ended(close_codes.PROTOCOL_ERROR if is_broken else close_codes.ABNORMAL)
+        self._stranger.gone(has_offended=is_broken)
         for timer in (self._timer, self._slowed):
             if timer is not None:
                 timer.cancel()
@@ -268,6 +276,12 @@ class PicowsConnection(WSListener, TakesTurns):
 
     # Inside.
 
+    def _say_close(self, code: int, reason: str) -> None:
+        self._transport.send_close(code, reason)  # type: ignore[arg-type]  # any number goes on the wire
+        self._full_speed()
+        self._reading.go_on_anyway()  # the peer's close frame is behind what it has sent already
+        self._arm(self._limits.close_timeout_seconds, self._socket.abort)
+
     def slow_down(self, seconds: float) -> None:
         """See `PacedConnection.slow_down`. What picows has read already still comes, and adds to it."""
         if seconds <= 0 or self._close_code is not None:
@@ -278,32 +292,20 @@ class PicowsConnection(WSListener, TakesTurns):
             self._slowed.cancel()
         else:
             self._endpoint.on_slowed()
-            if self._is_reading():
-                self._socket.pause_reading()
+            self._reading.stop("pace")
         self._slowed = self._loop.call_later(seconds, self._full_speed)
 
     def _full_speed(self) -> None:
         if self._slowed is not None:
             self._slowed.cancel()
             self._slowed = None
-            self._read_again()
-
-    def _is_reading(self) -> bool:
-        return not (self._reading_paused or self._slowed is not None or self._is_held)
+            self._reading.go_on("pace")
 
     def _hold(self) -> None:
-        if self._is_reading():
-            self._socket.pause_reading()
-        self._is_held = True
+        self._reading.stop("turn")
 
     def _release(self) -> None:
-        if self._is_held:
-            self._is_held = False
-            self._read_again()
-
-    def _read_again(self) -> None:
-        if self._is_reading() and not self._socket.is_closing():
-            self._socket.resume_reading()
+        self._reading.go_on("turn")
 
     def _rare_frame(self, frame: WSFrame) -> None:
         match frame.msg_type:
@@ -390,7 +392,7 @@ class PicowsConnection(WSListener, TakesTurns):
         self._arm(self._limits.pong_timeout_seconds, self._expect_pong)
 
     def _expect_pong(self) -> None:
-        if self._heard or not self._is_reading():
+        if self._heard or not self._reading.is_on:
             interval = self._limits.ping_interval_seconds - self._limits.pong_timeout_seconds
             self._arm(max(interval, 0.0), self._ping)
         else:

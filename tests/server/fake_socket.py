@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from server.permissions import Identity
 from storage.engine import EngineUnavailable
 
 
@@ -17,6 +18,7 @@ class FakeConnection:
         self.unsent_bytes = 0
         self.is_paused = False
         self.delays: list[float] = []
+        self.is_known = False
 
     def send(self, frame: bytes) -> None:
         self.frames.put_nowait(frame)
@@ -38,6 +40,29 @@ class FakeConnection:
     def slow_down(self, seconds: float) -> None:
         if seconds > 0:
             self.delays.append(seconds)
+
+    def known(self) -> None:
+        self.is_known = True
+
+
+class Conduct:
+    """What is held against users: they wait until they have made it up."""
+
+    edits_together = 1
+
+    def __init__(self) -> None:
+        self.offenders: list[str] = []
+        self.made_up = asyncio.Event()
+
+    def offended(self, who: Identity) -> None:
+        self.offenders.append(who.user_id)
+
+    def edited(self, who: Identity, count: int) -> float:
+        return 0.0
+
+    async def after_offences(self, who: Identity) -> None:
+        if who.user_id in self.offenders:
+            await self.made_up.wait()
 
 
 class NoEngine:

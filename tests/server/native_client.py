@@ -42,12 +42,17 @@ class Socket(Wire):
     def __init__(self) -> None:
         super().__init__()
         self.peer: Peer | None = None
+        self.is_known = False
 
     def flow(self) -> None:
         """See `Wire.flow`."""
         super().flow()
         assert self.peer is not None
         self.peer.drained()
+
+    def known(self) -> None:
+        """See `PacedConnection.known`."""
+        self.is_known = True
 
     def cut(self, code: int = 1006) -> None:
         """The socket is gone."""

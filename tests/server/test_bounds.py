@@ -14,6 +14,7 @@ from server.limits import HubLimits, RelayLimits
 from server.outbox_batch import OutboxLimits
 from server.rates import RateLimits
 from server.websocket import SocketLimits
+from server.websocket.strangers import StrangerLimits
 from storage.activity import ActivityLimits
 from storage.compactor import CompactorLimits
 from storage.database import DatabaseLimits
@@ -51,6 +52,7 @@ def test_rooms() -> None:
 
 def test_everything_else() -> None:
     assert bounds.of_sockets(DEFAULTS) == SocketLimits(subprotocols=(SUBPROTOCOL,))
+    assert bounds.of_strangers(DEFAULTS) == StrangerLimits()
     assert bounds.of_native(DEFAULTS) == NativeLimits()
     assert bounds.of_feeds(DEFAULTS) == FeedLimits()
     assert bounds.of_door(DEFAULTS) == DoorLimits()

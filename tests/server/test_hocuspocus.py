@@ -35,7 +35,7 @@ from storage.appender import Appender
 from storage.errors import StoreUnavailable
 from storage.memory import MemoryStore, Moment
 from tests.server.bearers import identity_of
-from tests.server.fake_socket import FakeConnection, NoEngine
+from tests.server.fake_socket import Conduct, FakeConnection, NoEngine
 
 ISSUES = [f"main/{UUID(int=number)}" for number in range(1, 4)]
 ISSUE, OTHER, THIRD = ISSUES
@@ -634,6 +634,17 @@ async def test_a_stranger_who_sends_garbage_is_closed(message: bytes) -> None:
         client.peer.received(message)
         assert await client.close_code() == close_codes.BAD_REQUEST
         client.peer.received(message)
+
+
+async def test_what_a_socket_is_closed_for_is_held_once_against_who_is_in() -> None:
+    async with world() as node:
+        conduct = node.visits.conduct = Conduct()
+        client = node.connect()
+        await client.enter()
+        await client.enter(to=OTHER)
+        assert client.connection.is_known
+        client.peer.closed(close_codes.PROTOCOL_ERROR)
+        assert conduct.offenders == ["ana"]
 
 
 async def test_garbage_for_one_document_ends_that_one() -> None:

@@ -36,9 +36,11 @@ from crdt.native import (
     Welcome,
 )
 from crdt.native_codec import encode
+from server import close_codes
 from server.doors.native.limits import NativeLimits
 from storage.errors import StoreUnavailable
 from storage.memory import MemoryStore
+from tests.server.fake_socket import Conduct
 from tests.server.house import settle
 from tests.server.native_client import NativeClient
 from tests.server.native_house import native_house
@@ -86,6 +88,23 @@ class TestGreeting:
                 client.connect(token)
                 assert (await client.until(Refusal)).code == code
                 assert client.socket.close_code() == close_code
+
+        run_in_virtual_time(scenario())
+
+    @pytest.mark.parametrize("says", [b"no frame", None])
+    def test_what_a_socket_is_closed_for_is_held_once_against_its_user(self, says: bytes | None) -> None:
+        async def scenario() -> None:
+            async with native_house() as node:
+                conduct = node.door.ground.services.visits.conduct = Conduct()
+                client = node.client()
+                client.connect("ana")
+                await client.until(Welcome)
+                assert client.socket.is_known
+                assert client.socket.peer is not None
+                if says is not None:
+                    client.socket.peer.received(says)
+                client.socket.cut(close_codes.PROTOCOL_ERROR)
+                assert conduct.offenders == ["ana"]
 
         run_in_virtual_time(scenario())
 

@@ -15,6 +15,7 @@ from server.clock import Clock
 from server.permissions import Identity, Role
 from server.rates import RateLimits, Rates
 from server.visits import Guest, Visit, Visits
+from tests.server.fake_socket import Conduct
 from tests.server.test_rates import Watch
 from tests.simulation.time import VirtualClock
 
@@ -177,25 +178,6 @@ async def test_a_user_has_so_many_sockets_and_no_more_however_many_visits_each_c
 
 
 async def test_the_next_socket_of_who_was_closed_for_what_they_sent_waits(gate: Gate) -> None:
-    class Conduct:
-        """Notes what it hears."""
-
-        edits_together = 1
-
-        def __init__(self) -> None:
-            self.offenders: list[str] = []
-            self.made_up = asyncio.Event()
-
-        def offended(self, who: Identity) -> None:
-            self.offenders.append(who.user_id)
-
-        def edited(self, who: Identity, count: int) -> float:
-            return 0.0
-
-        async def after_offences(self, who: Identity) -> None:
-            if who.user_id in self.offenders:
-                await self.made_up.wait()
-
     conduct = gate.visits.conduct = Conduct()
     (await gate.enter("eve")).offended()
     again = asyncio.create_task(gate.enter("eve"))

@@ -19,10 +19,11 @@ from server import close_codes
 from server.addresses import proxies
 from server.buckets import Allowance
 from server.listener import BoundedHttp, RequestLimits
-from server.websocket import Connection, Handshake, SocketLimits
+from server.websocket import Handshake, PacedConnection, SocketLimits
 from server.websocket.asgi import AsgiConnection, AsgiEndpoint
 from server.websocket.pace import PaceLimits
 from server.websocket.picows import PicowsConnection, PicowsEndpoint
+from server.websocket.strangers import StrangerLimits, Strangers
 from tests.conftest import without_collector
 from tests.server.house import settle
 from tests.server.websocket_client import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, RawClient
@@ -38,7 +39,7 @@ SMALL = SocketLimits(max_message_bytes=100_000, high_water_bytes=64 * 1024, clos
 class Recorder:
     """A peer that keeps what it was told; each kind of call can be awaited."""
 
-    def __init__(self, handshake: Handshake, connection: Connection) -> None:
+    def __init__(self, handshake: Handshake, connection: PacedConnection) -> None:
         self.handshake = handshake
         self.connection = connection
         self.messages: asyncio.Queue[bytes] = asyncio.Queue()
@@ -72,14 +73,16 @@ class Site:
         self.clients: list[RawClient] = []
         self.slowed = 0
         self.peers: asyncio.Queue[Recorder] = asyncio.Queue()
-        self.door: Callable[[Handshake, Connection], Recorder] = Recorder
-        endpoint = (PicowsEndpoint if kind == "picows" else AsgiEndpoint)(self._route, origins, limits, self._slow)
+        self.door: Callable[[Handshake, PacedConnection], Recorder] = Recorder
+        endpoint = (PicowsEndpoint if kind == "picows" else AsgiEndpoint)(
+            self._route, origins, limits, Strangers(StrangerLimits()), self._slow
+        )
         self.endpoint = endpoint
         options = {"ws": endpoint} if isinstance(endpoint, PicowsEndpoint) else endpoint.uvicorn_options()
         config = uvicorn.Config(
             self._app,
             interface="asgi3",
-            http=functools.partial(BoundedHttp, RequestLimits(5.0)),  # type: ignore[arg-type]
+            http=functools.partial(BoundedHttp, RequestLimits(5.0), endpoint),  # type: ignore[arg-type]
             lifespan="off",
             log_config=None,
             timeout_graceful_shutdown=5,
@@ -92,10 +95,10 @@ class Site:
     def _slow(self) -> None:
         self.slowed += 1
 
-    def _route(self, handshake: Handshake) -> Callable[[Handshake, Connection], Recorder] | None:
+    def _route(self, handshake: Handshake) -> Callable[[Handshake, PacedConnection], Recorder] | None:
         return self._open if handshake.path == "/door" else None
 
-    def _open(self, handshake: Handshake, connection: Connection) -> Recorder:
+    def _open(self, handshake: Handshake, connection: PacedConnection) -> Recorder:
         peer = self.door(handshake, connection)
         self.peers.put_nowait(peer)
         return peer
@@ -308,7 +311,7 @@ async def test_a_lost_socket_is_told_once(serve: Serve) -> None:
 
 
 async def test_a_door_that_closes_at_once_is_told_closed(serve: Serve) -> None:
-    def refuse(handshake: Handshake, connection: Connection) -> Recorder:
+    def refuse(handshake: Handshake, connection: PacedConnection) -> Recorder:
         connection.close(close_codes.NOT_FOUND, "unknown workspace")
         return Recorder(handshake, connection)
 

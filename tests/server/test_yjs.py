@@ -32,7 +32,7 @@ from storage.appender import Appender
 from storage.errors import StoreUnavailable
 from storage.memory import MemoryStore, Moment
 from tests.server.bearers import identity_of
-from tests.server.fake_socket import FakeConnection, NoEngine
+from tests.server.fake_socket import Conduct, FakeConnection, NoEngine
 
 ISSUE = UUID("6c1f5a55-5b0a-4d0e-8f5e-2f1f3a1d0b11")
 TYPING = bytes.fromhex("0101e9070028010166057469746c65017702686900")  # map "f".title = "hi", client 1001
@@ -281,6 +281,17 @@ async def test_garbage_closes_its_sender_for_good_and_nobody_else(message: bytes
         ana.say(y_websocket.sync_step1(updates.EMPTY_STATE_VECTOR))
         assert await ana.hear() == SyncStep2(updates.EMPTY_UPDATE)
         assert "syncline_refusals_total{" in node.metrics.render().decode()
+
+
+@pytest.mark.parametrize("code", [close_codes.PROTOCOL_ERROR, close_codes.MESSAGE_TOO_BIG, close_codes.BAD_REQUEST])
+async def test_what_somebody_is_closed_for_is_held_against_them(code: int) -> None:
+    async with world() as node:
+        conduct = node.visits.conduct = Conduct()
+        eve, ana = await node.joined("eve"), await node.joined("ana")
+        assert eve.connection.is_known
+        eve.peer.closed(code)
+        ana.peer.closed(close_codes.NORMAL)
+        assert conduct.offenders == ["eve"]
 
 
 async def test_a_token_that_runs_out_ends_its_session() -> None:

@@ -37,8 +37,12 @@ class RawClient:
         } | dict(headers or {})
         lines = [f"GET {target} HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items()), "", ""]
         writer.write("\r\n".join(lines).encode())
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            head = await reader.readuntil(b"\r\n\r\n")
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                head = await reader.readuntil(b"\r\n\r\n")
+        except BaseException:
+            writer.transport.abort()
+            raise
         return cls(reader, writer, head)
 
     def send(self, payload: bytes, opcode: int = BINARY, *, fin: bool = True, reserved: int = 0) -> None:

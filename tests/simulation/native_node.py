@@ -131,6 +131,9 @@ class Line:
         """See `Connection.resume_reading`."""
         self._link.resume_reading()
 
+    def known(self) -> None:
+        """See `PacedConnection.known`."""
+
     # `Ends`, as the network sees them.
 
     def client_hears(self, frame: bytes) -> None:

@@ -53,7 +53,7 @@ class Channel:
         guest = Guest("hocuspocus", self._change, self._revoke)
         verdicts = Verdicts(self._admitted, self._denied)
         workspace = self._address.workspace if self._address else ""
-        self._admission = Admission(workspace, socket, around, guest, verdicts, self._log)
+        self.admission = Admission(workspace, socket, around, guest, verdicts, self._log)
         self._tally = Tally()
         self._tokens = TokenWatch(around.services.clock, around.limits, self._request_token, self._expire)
         self._may_return = False
@@ -99,9 +99,9 @@ class Channel:
         """A message was not one. Whoever is in ends here, whoever is not takes the socket along."""
         self._around.services.metrics.refusals.labels(refused.reason).inc()
         self._log.info("message refused", reason=refused.reason, detail=refused.detail)
-        if self._admission.visit is not None:
-            self._admission.visit.offended()
         if self._session is not None:
+            if self.admission.visit is not None:
+                self.admission.visit.offended()
             self._session.refuse(refused)
         else:
             self._socket.close(close_codes.for_refusal(refused.reason), refused.reason)
@@ -113,7 +113,7 @@ class Channel:
 
     def leave(self) -> None:
         """The client is done with this document, or the socket is gone."""
-        self._admission.stop()
+        self.admission.stop()
         self._stop_opening()
         self._close_room()
         self._forget_waiting()
@@ -143,7 +143,7 @@ class Channel:
         if self._address is None:
             self._shut("not an issue's address")
         else:
-            self._admission.check(claim.token)
+            self.admission.check(claim.token)
 
     def _admitted(self, visit: Visit) -> None:
         identity = visit.identity
@@ -158,7 +158,7 @@ class Channel:
             self._close_room()
             self._forget_identity()
             self._admit(identity)
-        self._admission.visit = visit
+        self.admission.visit = visit
         self._tokens.accepted(identity.expires_at)
 
     def _denied(self, reason: str) -> None:
@@ -169,7 +169,7 @@ class Channel:
         self.is_shut = self._may_return = self._is_welcomed = False
         self._reasons_told.clear()
         self._socket.documents += 1
-        self._socket.is_known = True
+        self._socket.known()
         self._open(0.0)
 
     def _renew(self, identity: Identity) -> None:
@@ -200,7 +200,7 @@ class Channel:
         that talks on is asked for a token."""
         knows_close = self.identity is not None and self._was_open and self._socket.knows_close
         self._around.services.metrics.refusals.labels("denied").inc()
-        self._admission.stop()
+        self.admission.stop()
         self._stop_opening()
         self._close_room()
         self._forget_waiting()
@@ -212,7 +212,7 @@ class Channel:
             self.send(hocuspocus.close(reason))
 
     def _forget_identity(self) -> None:
-        self._admission.leave()
+        self.admission.leave()
         if self.identity is not None:
             self.identity = None
             self._socket.documents -= 1
@@ -359,7 +359,7 @@ class Channel:
             room.present(session, update)
         else:
             room.submit(session, update, partial(self._settled, session, ticket))
-            owed = 0.0 if self._admission.visit is None else self._admission.visit.edited(1)
+            owed = 0.0 if self.admission.visit is None else self.admission.visit.edited(1)
             if owed > 0:
                 self._socket.keep_pace(owed)
 

@@ -104,6 +104,8 @@ class HocuspocusPeer:
         self._socket.ended()
         self._authentication_timer.cancel()
         self._keep_alive_timer.cancel()
+        if close_codes.is_offence(code):
+            self._offended()
         for channel in self._channels.values():
             channel.leave()
         self._channels.clear()
@@ -155,6 +157,12 @@ class HocuspocusPeer:
         self._door.around.services.metrics.refusals.labels(refused.reason).inc()
         log.info("message refused", session=self._socket.name, reason=refused.reason, detail=refused.detail)
         self._socket.close(close_codes.for_refusal(refused.reason), refused.reason)
+
+    def _offended(self) -> None:
+        """Whoever it is that shares the socket."""
+        visits = [channel.admission.visit for channel in self._channels.values()]
+        for visit in [visit for visit in visits if visit is not None][:1]:
+            visit.offended()
 
     def _expect_authentication(self) -> None:
         if not self._socket.is_known:

@@ -66,6 +66,11 @@ class SharedSocket:
         """Whether more is unsent than a reader may have."""
         return self._connection.buffered_bytes() > self._limits.max_buffered_bytes
 
+    def known(self) -> None:
+        """Somebody has authenticated, for the first time or again."""
+        self.is_known = True
+        self._connection.known()
+
     def send(self, message: bytes) -> None:
         """Queue a whole message."""
         self.sent_at = self._loop.time()

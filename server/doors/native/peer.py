@@ -129,6 +129,8 @@ class NativePeer:
 
     def closed(self, code: int) -> None:
         """See `Peer.closed`."""
+        if self._visit is not None and close_codes.is_offence(code):
+            self._visit.offended()
         self._end()
         self._told_gone(self)
 
@@ -299,6 +301,7 @@ class NativePeer:
             visit.leave()
             raise Refused(FORBIDDEN, "the token is for another user")
         self._visit = visit
+        self._connection.known()
         if self._is_over:
             visit.leave()
         return visit.identity
@@ -322,8 +325,6 @@ class NativePeer:
         self._send(Refusal(refused.reason, refused.detail, retry_after))
         code = _CLOSE_CODES.get(refused.reason, close_codes.BAD_REQUEST)
         self._connection.close(code, refused.reason)
-        if self._visit is not None and close_codes.is_offence(code):
-            self._visit.offended()
         self._end()
 
     def _end(self) -> None:
