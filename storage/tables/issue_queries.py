@@ -50,6 +50,9 @@ NEWEST_FIRST: Final = (SortKey(COLUMNS["updated_at"], is_descending=True),)
 # Of a text that more issues hold than this, as Postgres estimates it, the order is walked until a page is full; what
 # fewer hold is looked up and sorted. The two cost about the same here, of 100,000 issues.
 MANY: Final = 4_000
+# Of so few each is looked at by its id: Postgres does not know them when it plans. Of more it does, and mostly reads an
+# index in the order asked for until it has met a page of them.
+FEW: Final = 800
 # So many are looked up where that was estimated too low.
 MOST: Final = 8_000
 
@@ -132,7 +135,8 @@ def statement(
     keys = [(made.expression(key.column), key.is_descending) for key in query.order]
     order = _order(keys)
     if query.text is not None and found is not None:
-        made.require("i.id = ANY ({}::uuid[])", found)
+        ids = "{}::uuid[]" if len(found) > FEW else "ARRAY(SELECT unnest({}::uuid[]))"
+        made.require(f"i.id = ANY ({ids})", found)
     elif query.text is not None:
         meets = words.format(made.argument(query.text))
         of_it = "w.workspace_id = i.workspace_id AND w.issue_id = i.id"
