@@ -16,6 +16,7 @@ from storage.errors import StoreError
 SERVER: Final = "syncline_server"
 ANALYST: Final = "syncline_analyst"
 
+TRIGRAMS: Final = "issue_words_by_trigram"  # the index of parts of words, where this Postgres has pg_trgm
 SETTING: Final = "syncline.workspace"
 DIRECTORY: Final = "directory"  # names and counters of every workspace, and appending to their logs; no content
 MAINTENANCE: Final = "maintenance"  # everything, for who owns the tables
@@ -82,7 +83,9 @@ DO $$ DECLARE isolated record; found text; BEGIN
     IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
         FOR found IN SELECT oid::regprocedure::text FROM pg_proc WHERE NOT proleakproof AND oid IN (
             'ts_match_vq(tsvector,tsquery)'::regprocedure, 'arraycontains(anyarray,anyarray)'::regprocedure,
-            'arrayoverlap(anyarray,anyarray)'::regprocedure)
+            'arrayoverlap(anyarray,anyarray)'::regprocedure,
+            CASE WHEN to_regclass('{TRIGRAMS}') IS NOT NULL THEN 'textlike(text,text)'::regprocedure END,
+            to_regprocedure('word_similarity_op(text,text)'))
         LOOP
             EXECUTE format('ALTER FUNCTION %s LEAKPROOF', found);
         END LOOP;

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from storage.isolation import TRIGRAMS
+
 # Bounds of what is found: the rest of a longer text is not. The newest comments count.
 MAX_TITLE_CHARS: Final = 1_000
 MAX_DESCRIPTION_CHARS: Final = 30_000
@@ -59,16 +61,26 @@ BY_TRIGRAMS: Final = (
 ESTIMATE: Final = """
 EXPLAIN (FORMAT JSON) SELECT FROM issue_words AS w WHERE w.workspace_id = $1 AND w.words @@ search_query($1, $2)"""
 
-HAS_TRIGRAMS: Final = "SELECT to_regclass('issue_words_by_trigram') IS NOT NULL"
+# Whether the operators of `BY_TRIGRAMS` may look into the index under a policy (`storage.isolation`). Where they may
+# not, every text of the workspace would be read.
+_ARE_LEAKPROOF: Final = """coalesce((
+    SELECT bool_and(proleakproof) FROM pg_proc
+    WHERE oid IN ('textlike(text,text)'::regprocedure, to_regprocedure('word_similarity_op(text,text)'))
+), false)"""
+HAS_TRIGRAMS: Final = f"""
+SELECT to_regclass('{TRIGRAMS}') IS NOT NULL AND (NOT row_security_active('issue_words') OR {_ARE_LEAKPROOF})"""
 
-# Where this Postgres has pg_trgm and we may use it. All issues are read anew then.
-ENABLE_TRIGRAMS: Final = """
+# Where this Postgres has pg_trgm and its index will be of use: a superuser may declare its operators leakproof, and
+# does so next. All issues are read anew then.
+ENABLE_TRIGRAMS: Final = f"""
 DO $$ BEGIN
-    IF to_regclass('issue_words') IS NULL OR to_regclass('issue_words_by_trigram') IS NOT NULL
+    IF to_regclass('issue_words') IS NULL OR to_regclass('{TRIGRAMS}') IS NOT NULL
         OR NOT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_trgm')
+        OR NOT ((SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+            OR (to_regprocedure('word_similarity_op(text,text)') IS NOT NULL AND {_ARE_LEAKPROOF}))
     THEN RETURN; END IF;
     CREATE EXTENSION IF NOT EXISTS pg_trgm;
-    CREATE INDEX issue_words_by_trigram ON issue_words USING gin (said gin_trgm_ops);
+    CREATE INDEX {TRIGRAMS} ON issue_words USING gin (said gin_trgm_ops);
     INSERT INTO issue_words_due SELECT workspace_id, seq, id FROM issues ON CONFLICT DO NOTHING;
 EXCEPTION WHEN insufficient_privilege THEN NULL;
 END $$"""
