@@ -85,7 +85,7 @@ def of_outbox(settings: Settings) -> OutboxLimits:
 
 def of_sync_queue(settings: Settings) -> SyncQueueLimits:
     """What is kept of queued operations."""
-    return SyncQueueLimits(settings.outbox_claim_seconds, settings.outbox_days)
+    return SyncQueueLimits(settings.outbox_claim_seconds, settings.outbox_days, settings.outbox_retries)
 
 
 def of_audit(settings: Settings) -> AuditLimits:

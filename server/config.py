@@ -20,7 +20,6 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic.fields import FieldInfo
 
 from server.addresses import is_trusted
 from server.permissions import Role
@@ -296,6 +295,9 @@ class Settings(BaseModel):
     outbox_claim_seconds: float = _setting(
         10.0, "for a queued operation to be made before another request may make it, after a crash for instance", gt=0
     )
+    outbox_retries: int = _setting(
+        100, "times that a rejected operation which is sent again is tried again; then it stays rejected", ge=0
+    )
     outbox_days: float = _setting(
         30.0, "for so long it is known what became of a queued operation, so that it is not made twice", ge=1
     )
@@ -375,25 +377,3 @@ def variable_name(name: str) -> str:
 def flag_name(name: str) -> str:
     """`max_rooms` → `--max-rooms`."""
     return "--" + name.replace("_", "-")
-
-
-def shown_default(field: FieldInfo) -> str:
-    """A field's default as a person would type it; empty when there is none."""
-    default = field.default
-    if default is None or default == ():
-        return ""
-    if field.annotation is ByteSize:
-        for unit, name in ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
-            if default % unit == 0:
-                return f"{default // unit}{name}"
-    return f"{default:g}" if isinstance(default, float) else str(default)
-
-
-def settings_table() -> str:
-    """The Markdown table of every setting, as README.md holds it."""
-    rows = ["| flag | variable | default | meaning |", "|---|---|---|---|"]
-    for name, field in Settings.model_fields.items():
-        default = shown_default(field)
-        shown = f"`{default}`" if default else ""
-        rows.append(f"| `{flag_name(name)}` | `{variable_name(name)}` | {shown} | {field.description} |")
-    return "\n".join(rows) + "\n"

@@ -10,7 +10,7 @@ from server.feed_readers import PageLimits, RowsReader
 from server.outbox_batch import DUPLICATE, RETRY, Batch, OutboxLimits, OutboxServices, Result, Wanted
 from server.permissions import Identity
 from storage.store import ProjectedIssue, Workspace
-from storage.sync_queue import Begun, Known, Sender
+from storage.sync_queue import REJECTED, Begun, Known, Sender
 
 
 class Outbox:
@@ -65,6 +65,8 @@ class Outbox:
 def _known(known: Known) -> Result:
     if known.outcome is None:
         return Result(RETRY)
+    if known.outcome == REJECTED:
+        return Result(REJECTED, error=known.error, field=known.field)
     return Result(DUPLICATE, first=known.outcome, seq=known.seq, version=known.version)
 
 

@@ -20,6 +20,7 @@ from server.commands import register
 from server.config import BadSettings, Settings
 from server.listener import AddressUnavailable
 from server.opening import database_url
+from server.settings_table import shown_default
 from storage.data_directory import DirectoryInUse
 from storage.database import redacted
 from storage.errors import StoreError
@@ -106,7 +107,7 @@ def _serve_command() -> Callable[..., None]:
 
 
 def _help(field: FieldInfo) -> str:
-    default = config.shown_default(field)
+    default = shown_default(field)
     return f"{field.description} [{default}]" if default else str(field.description)
 
 

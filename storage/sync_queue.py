@@ -26,10 +26,12 @@ REJECTED: Final = "rejected"  # nothing of it was made; it may be sent again
 
 @dataclass(frozen=True, slots=True)
 class SyncQueueLimits:
-    """How long a claim lasts, and what became of an operation is known."""
+    """How long a claim lasts, and what became of an operation is known; `retries`: how often one that was rejected is
+    begun again."""
 
     claim_seconds: float = 10.0
     kept_days: float = 30.0
+    retries: int = 100
 
 
 class Sender(NamedTuple):
@@ -51,12 +53,14 @@ class QueuedOperation(NamedTuple):
 
 
 class Known(NamedTuple):
-    """An operation that came before. `outcome` None: somebody is at it."""
+    """An operation that came before. `outcome` None: somebody is at it · `error` and `field`: as it was rejected."""
 
     id: str
     outcome: Outcome | None
     seq: int | None
     version: int | None
+    error: str | None
+    field: str | None
 
 
 class Begun(NamedTuple):
@@ -109,12 +113,14 @@ class SyncQueue:
         self._database = database
         self._claim = timedelta(seconds=limits.claim_seconds)
         self._kept = timedelta(days=limits.kept_days)
+        self._retries = limits.retries
 
     async def claim(self, sender: Sender, operations: Sequence[QueuedOperation], now: datetime) -> Claimed:
-        """Be the one who makes these, each id once, unless that is done, or begun."""
+        """Be the one who makes these, each id once, unless that is done, or begun, or was rejected too often."""
         columns = [list(column) for column in zip(*operations, strict=True)]
         async with self._database.session("claim operations", sender.workspace_id) as connection:
-            rows = await connection.fetch(sync_queue.CLAIM, *sender, *columns, now, now + self._claim)
+            until = now + self._claim
+            rows = await connection.fetch(sync_queue.CLAIM, *sender, *columns, now, until, self._retries)
             new = {row["id"] for row in rows}
             others = [operation.id for operation in operations if operation.id not in new]
             found = await connection.fetch(sync_queue.KNOWN, *sender, others) if others else []

@@ -31,11 +31,12 @@ ON CONFLICT (workspace_id, user_id, device_id, id) DO UPDATE SET
     retries = q.retries + 1, claimed_until = excluded.claimed_until, outcome = NULL, error = NULL, field = NULL,
     table_name = excluded.table_name, record_id = excluded.record_id, issue_id = excluded.issue_id,
     operation = excluded.operation, at = excluded.at
-WHERE (q.outcome IS NULL AND q.claimed_until <= $9 AND q.update IS NULL) OR q.outcome = 'rejected'
+WHERE (q.outcome IS NULL AND q.claimed_until <= $9 AND q.update IS NULL)
+    OR (q.outcome = 'rejected' AND q.retries < $11)
 RETURNING id"""
 
 KNOWN: Final = f"""
-SELECT id, outcome, seq, version FROM sync_queue WHERE {_OF_DEVICE} AND id = ANY ($4::text[])"""  # noqa: S608
+SELECT id, outcome, seq, version, error, field FROM sync_queue WHERE {_OF_DEVICE} AND id = ANY ($4::text[])"""  # noqa: S608
 
 # Begun, and nobody works on it any more: whoever began it is gone.
 TAKE_OVER: Final = f"""

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from server import config
 from server.config import BadSettings, Settings
+from server.settings_table import settings_table, shown_default
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,10 +65,10 @@ def test_settings_cannot_be_changed() -> None:
 def test_every_setting_says_what_it_is_and_has_a_default_that_can_be_typed() -> None:
     for name, field in Settings.model_fields.items():
         assert field.description, name
-        default = config.shown_default(field)
+        default = shown_default(field)
         if default:
             assert config.load({name: default}, {}) == Settings(), name
 
 
 def test_the_readme_holds_the_table() -> None:
-    assert config.settings_table() in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert settings_table() in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -232,6 +232,17 @@ async def test_the_account_says_how_often_an_operation_came_and_why_it_was_not_m
     assert tuple(row) == ("applied", None, 3, 1)
 
 
+async def test_what_was_rejected_too_often_stays_rejected_and_its_reason_is_told(api: Api) -> None:
+    early = operation(2, "update", {"status": "done"})
+    await sync(api, early)
+    await api.connection.execute("UPDATE sync_queue SET retries = 99")
+    assert statuses(await sync(api, early)) == ["rejected"]
+    await sync(api, insert(1))
+    (result,) = await sync(api, early)
+    assert (result["status"], result["outcome"], result["reason"]) == ("rejected", None, "there is no such record")
+    assert statuses(await sync(api, {**early, "id": "another"})) == ["applied"]
+
+
 async def test_what_became_of_operations_is_forgotten_after_a_month(api: Api) -> None:
     start = VirtualClock().now()
     later = start
