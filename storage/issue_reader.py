@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 import asyncpg
@@ -130,10 +131,15 @@ class IssueReader:
 
 
 async def _estimated(connection: Connection, workspace_id: int, text: str) -> float:
-    """About how many issues hold all words of a text, told from what Postgres knows without looking."""
+    """About how many issues hold all words of a text, told from what Postgres knows without looking. Without end where
+    it would not look into the index of words: there are few rows, or a policy keeps it out (docs/isolation.md)."""
     planned = await connection.prepare(issue_words.ESTIMATE, name=_ANEW)
-    plan = json.loads(await planned.fetchval(workspace_id, text, timeout=_LIST_SECONDS))
-    return float(plan[0]["Plan"]["Plan Rows"])
+    [told] = json.loads(await planned.fetchval(workspace_id, text, timeout=_LIST_SECONDS))
+    return float(told["Plan"]["Plan Rows"]) if _uses(told["Plan"], issue_words.INDEX) else math.inf
+
+
+def _uses(plan: Mapping[str, Any], index: str) -> bool:
+    return plan.get("Index Name") == index or any(_uses(part, index) for part in plan.get("Plans", ()))
 
 
 async def _fetch(connection: Connection, sql: str, arguments: Sequence[object]) -> list[asyncpg.Record]:

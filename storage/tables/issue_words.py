@@ -61,6 +61,8 @@ BY_TRIGRAMS: Final = (
 ESTIMATE: Final = """
 EXPLAIN (FORMAT JSON) SELECT FROM issue_words AS w WHERE w.workspace_id = $1 AND w.words @@ search_query($1, $2)"""
 
+INDEX: Final = "issue_words_by_word"
+
 # Whether the operators of `BY_TRIGRAMS` may look into the index under a policy (`storage.isolation`). Where they may
 # not, every text of the workspace would be read.
 _ARE_LEAKPROOF: Final = """coalesce((

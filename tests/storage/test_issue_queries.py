@@ -125,7 +125,9 @@ async def test_how_many_issues_a_text_finds_is_known_beforehand(filled: tuple[Co
     connection, workspace = filled
     for text, holding in (("every", 10_000), ("w99", 110), ("w999", 10), ("every w999", 10), ("!", 0)):
         [[told]] = await connection.fetch(issue_words.ESTIMATE, workspace, text)
-        estimated = json.loads(told)[0]["Plan"]["Plan Rows"]
+        plan = json.loads(told)[0]["Plan"]
+        estimated = plan["Plan Rows"]
+        assert (issue_words.INDEX in told) == (0 < holding < 1_000), told
         assert holding / 4 <= estimated <= holding * 4 + 50, (text, estimated)
 
 

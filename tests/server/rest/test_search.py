@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from urllib.parse import quote
 from uuid import UUID
 
 import pytest
 
-from storage.tables.issue_queries import MANY, MOST
+from storage.tables.issue_queries import MOST
 from tests.server.rest.conftest import ISSUES, Api
 
 
@@ -52,11 +53,16 @@ async def test_what_is_found_follows_edits_and_can_be_filtered(api: Api) -> None
     assert await api.titles("q=fast&label=none") == []
 
 
-@pytest.mark.parametrize(("many", "most"), [(MANY, MOST), (MANY, 1), (0, 1)], ids=["few", "more", "many"])
+@pytest.mark.parametrize(
+    ("estimated", "most"), [(4.0, MOST), (1.0, 1), (math.inf, MOST)], ids=["few", "more than estimated", "many"]
+)
 async def test_rare_and_broad_texts_find_the_same_pages(
-    api: Api, many: int, most: int, monkeypatch: pytest.MonkeyPatch
+    api: Api, estimated: float, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("storage.issue_reader.MANY", many)
+    async def estimate(*text: object) -> float:
+        return estimated
+
+    monkeypatch.setattr("storage.issue_reader._estimated", estimate)
     monkeypatch.setattr("storage.issue_reader.MOST", most)
     for number in range(1, 8):
         await api.add(number, number, description="every word" if number % 2 else "")
