@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from bench.cores import Cores, starting_on
 from bench.plan import LoadFailed, Result
@@ -25,6 +26,7 @@ from tests.attacks.cases import CASES, FEW, MANY
 
 EDITS_PER_S: Final = 400.0
 TARGET: Final = 2.0
+FLAGS: Final = ("--trusted-proxy", "127.0.0.1")
 WARM_UPS: Final = 50
 
 
@@ -69,10 +71,11 @@ class Aide:
 
 @dataclass(frozen=True, slots=True)
 class Noticed:
-    """By the reader, in peace and under attack; `goes`: of the attackers, a second · `wrong`: what they were answered
-    that is no refusal."""
+    """By the reader, in peace, when the attack begins, and under it, when the server has come to know them. `goes`: of
+    the attackers, a second · `wrong`: what they were answered that is no refusal."""
 
     peace: Result
+    first: Result
     war: Result
     goes: float
     wrong: Sequence[int]
@@ -100,38 +103,46 @@ class Field:
 
     def _visit(self, name: str) -> Noticed:
         (url,) = self._server.new_documents(1)
-        beside = self._scale.warmup_s / 10
-        self._witness.tell(asdict(Visit(url, EDITS_PER_S, beside, self._scale.attack_s, beside)))
+        self._witness.tell(asdict(Visit(url, EDITS_PER_S, self._scale.warmup_s / 10, self._scale.attack_s)))
         peace = Result(**self._witness.hear())
         self._mob.tell({"case": name, "issue": url.partition("?")[0].rpartition("/")[2]})
         self._witness.tell("now")
-        war = Result(**self._witness.hear())
+        first, war = (Result(**self._witness.hear()) for _ in range(2))
         self._mob.tell("enough")
         did = self._mob.hear()
-        return Noticed(peace, war, did["goes"] / (war.seconds + beside), did["wrong"])
+        return Noticed(peace, first, war, did["goes"] / (first.seconds + war.seconds), did["wrong"])
 
 
 def measure(cores: Cores, scale: Scale, only: Sequence[str] = ()) -> Iterator[Report]:
     """Yields one table, with all cases or `only` some."""
-    names = list(only or _chosen(scale))
     with ExitStack() as stack:
         data_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="syncline-bench-")))
-        server = stack.enter_context(syncline(cores, data_dir, "--trusted-proxy", "127.0.0.1"))
-        port = server.url("").split(":")[2].partition("/")[0]
-        witness = stack.enter_context(Aide.starting(cores.load, "bench.witness", str(cores.load)))
-        mob = stack.enter_context(Aide.starting(cores.load, "bench.mob", port, str(data_dir), _played(data_dir, port)))
+        server = stack.enter_context(syncline(cores, data_dir, *FLAGS))
+        yield under_attack(server, data_dir, cores, scale, only or _chosen(scale), _played(server, data_dir))
+
+
+def under_attack(
+    server: Server, data_dir: Path, cores: Cores, scale: Scale, names: Sequence[str], played: str
+) -> Report:
+    """These cases on a server that runs with `FLAGS` on `data_dir`. `played`: a refresh token that was used."""
+    port = str(urlsplit(server.http).port)
+    with (
+        Aide.starting(cores.load, "bench.witness", str(cores.load)) as witness,
+        Aide.starting(cores.load, "bench.mob", port, str(data_dir), played) as mob,
+    ):
         mob.hear()  # that it is there
         field = Field(server, witness, mob, scale)
         field.warm_up(names[0])
         rounds = [{name: field.measure(name) for name in names} for _ in range(scale.rounds)]
-    yield Report(
+    return Report(
         "Under attack: one types, one reads, others attack in the same issue",
         [_row(name, [each[name] for each in rounds]) for name in names],
         (
             f"{EDITS_PER_S:g} edits a second; ms from sending an edit to its reader's having it, committed. Each figure"
             f" is the median of {scale.rounds} rounds over",
-            f"all cases; a round measures {scale.attack_s:g} s in peace, then as long under attack, in a new issue.",
-            f"times: p99 under attack by p99 in peace; the aim is {TARGET:g}. {int(EDITS_PER_S * scale.attack_s)} edits"
+            f"all cases; a round measures {scale.attack_s:g} s in peace, at first and under it, in a new issue.",
+            "At first: attackers from an address, and as a user, that the server has never seen. Under it: after that.",
+            f"times: p99 by p99 in peace; the aim is {TARGET:g}. {int(EDITS_PER_S * scale.attack_s)} edits"
             " each: the p99 of few is near their worst.",
             f"{FEW} sockets attack, {MANY} where it is slowness they attack with. They share a core with the driver and"
             " Postgres, and come behind both.",
@@ -145,21 +156,25 @@ def _chosen(scale: Scale) -> list[str]:
     return [name for name, case in CASES.items() if scale.every_attack or first[case.kind] == name]
 
 
-def _played(data_dir: Path, port: str) -> str:
+def _played(server: Server, data_dir: Path) -> str:
     """Another workspace is made, and a refresh token is used, for whoever plays it again."""
     ask(*cli("workspace", data_dir)[:-2], "create", "other", "--data-dir", str(data_dir))
     token = ask(*cli("token", data_dir), "--workspace", WORKSPACE, "--user", "vic", "--refresh")
     body = json.dumps({"refresh_token": token}).encode()
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/auth/token", body):
+    with urllib.request.urlopen(f"{server.http}/v1/auth/token", body):
         return token
 
 
 def _row(name: str, rounds: Sequence[Noticed]) -> dict[str, Value]:
-    windows = {"in peace": [one.peace for one in rounds], "under it": [one.war for one in rounds]}
+    windows = {
+        "in peace": [one.peace for one in rounds],
+        "at first": [one.first for one in rounds],
+        "under it": [one.war for one in rounds],
+    }
     figures = {
         f"{percentile} {when}": middle(one.latency_ms[percentile] for one in results)
         for percentile in ("p50", "p99")
         for when, results in windows.items()
     }
-    times = figures["p99 under it"] / figures["p99 in peace"]
-    return {"attack": name, "goes/s": middle(one.goes for one in rounds), **figures, "times": times}
+    times = {f"times {when}": figures[f"p99 {when}"] / figures["p99 in peace"] for when in ("at first", "under it")}
+    return {"attack": name, "goes/s": middle(one.goes for one in rounds), **figures, **times}

@@ -27,7 +27,7 @@ from tests.attacks.goes import call_off
 from tests.attacks.ways import Ways
 
 NICENESS: Final = 10
-ADDRESS: Final = "203.0.113.66"
+ADDRESSES: Final = "2001:db8::{:x}"
 BROKEN_OFF: Final = (ConnectionError, TimeoutError, EOFError)  # what becomes of some when the server hangs up
 
 
@@ -37,14 +37,17 @@ class Attackers(Ways):
     def __init__(self, port: int, data_dir: Path, played: str) -> None:
         super().__init__(port, UUID(int=0), FIRST_CLIENT)
         self.played = played
-        self.headers = {"X-Forwarded-For": ADDRESS}  # limits by address do not hold for this machine
+        self._attacks = 0
         self._keys = auth.keys_of(config.load({"data_dir": str(data_dir)}, {}))
         self._token = cache(self._issued)
         self.turn_to(self.issue)
 
     def turn_to(self, issue: UUID) -> None:
-        """The next one, and count anew."""
+        """The next one, from an address of their own and as a user whom the server has never seen; and count anew."""
         self.issue = issue
+        self._attacks += 1
+        # As a proxy says it: limits by address do not hold for this machine.
+        self.headers = {"X-Forwarded-For": ADDRESSES.format(self._attacks)}
         self.goes = self.broken_off = 0
         self.told: Counter[int] = Counter()
 
@@ -52,7 +55,7 @@ class Attackers(Ways):
         return self._keys.signing()
 
     def token(self, user: str = "eve", role: Role = Role.MEMBER, workspace: str = "main") -> str:
-        return self._token(user, role, workspace)
+        return self._token(f"{user}{self._attacks}", role, workspace)
 
     async def pause(self) -> None:
         self.goes += 1

@@ -1,7 +1,8 @@
 """Somebody who types and somebody who reads, in a process of their own, while others attack or do not.
 
 Reads a `Visit` from stdin, a JSON object a line, and prints what the reader noticed in peace; the next line says that
-the attack is on, and it prints what was noticed then. A reader who is sent away, or misses a letter, ends it.
+the attack is on, and it prints what was noticed at first, and then. A reader who is sent away, or misses a letter, ends
+it.
 """
 
 from __future__ import annotations
@@ -21,17 +22,16 @@ from bench.plan import Plan, Result
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """To one issue. `measure_s`: in peace, and once more under attack, `settle_s` after it has begun."""
+    """To one issue. `measure_s`: in peace, once more from the first moment of an attack on, and again after that."""
 
     url: str
     rate: float
     warmup_s: float
     measure_s: float
-    settle_s: float
 
 
 class Witness(Load):
-    """A load that is measured twice."""
+    """A load that is measured three times."""
 
     def __init__(self, visit: Visit) -> None:
         super().__init__(Plan([visit.url], 1, 1, visit.warmup_s, visit.measure_s, rate=visit.rate))
@@ -47,8 +47,8 @@ class Witness(Load):
             begun = loop.run_in_executor(None, sys.stdin.readline)
             while not begun.done():
                 await self._watch(0.005)
-            await self._watch(self._visit.settle_s)
-            tell(await self._noticed())
+            for _ in range(2):
+                tell(await self._noticed())
         finally:
             typing.cancel()
             for peer in self.peers:

@@ -160,7 +160,7 @@ class PicowsConnection(WSListener, TakesTurns):
     """A `Connection` on a picows transport: joins fragments, pings, and sees the close through."""
 
     def __init__(self, door: Door, handshake: Handshake, endpoint: PicowsEndpoint, server_state: ServerState) -> None:
-        TakesTurns.__init__(self, endpoint.turns)
+        TakesTurns.__init__(self, endpoint.turns, is_stranger=True)
         self._door = door
         self._handshake = handshake
         self._stranger = Stranger(endpoint.strangers, handshake.host)
@@ -204,6 +204,7 @@ class PicowsConnection(WSListener, TakesTurns):
 
     def known(self) -> None:
         if self._close_code is None:
+            self.is_stranger = False
             self._stranger.known()
 
     def pause_reading(self) -> None:

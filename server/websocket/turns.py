@@ -1,5 +1,6 @@
 """Whose turn it is. What a socket sent is heard at once while it takes little of a turn of the loop; the rest waits
 here, and all that wait together have no more of each further turn than one of them. So a flood delays only floods.
+Those over which no good token has come have a fifth of that, all together, from the first message on.
 """
 
 from __future__ import annotations
@@ -8,6 +9,9 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from time import perf_counter
+from typing import Final
+
+_STRANGERS_SHARE: Final = 5
 
 
 class Turns:
@@ -15,6 +19,8 @@ class Turns:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
+        self.strangers_seconds = seconds / _STRANGERS_SHARE
+        self._turn = self._spent = 0.0  # a turn of the loop, and what strangers took of it
         self._waiting: deque[TakesTurns] = deque()
 
     def wait(self, one: TakesTurns) -> None:
@@ -22,6 +28,16 @@ class Turns:
         self._waiting.append(one)
         if len(self._waiting) == 1:
             asyncio.get_running_loop().call_soon(self._next)
+
+    def have_strangers_time(self, turn: float) -> bool:
+        """Whether anything of theirs may be heard in this turn."""
+        if turn != self._turn:
+            self._turn, self._spent = turn, 0.0
+        return self._spent < self.strangers_seconds
+
+    def heard_a_stranger(self, seconds: float) -> None:
+        """For so long."""
+        self._spent += seconds
 
     def _next(self) -> None:
         one = self._waiting.popleft()
@@ -34,8 +50,9 @@ class Turns:
 class TakesTurns:
     """A socket that does. `_hear` must not raise."""
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: Turns, *, is_stranger: bool = False) -> None:
         self._turns = turns
+        self.is_stranger = is_stranger
         self._unheard: deque[bytes] | None = None  # what came while it waits; None: it does not
         self._turn = self._began = 0.0  # a turn of the loop, and when we began to hear something in it
 
@@ -55,17 +72,31 @@ class TakesTurns:
         if self._unheard is not None:
             self._unheard.append(message)
             return
+        if self.is_stranger:
+            self._deliver_of_a_stranger(message, turn())
+            return
         self._hear(message)
         if (now := perf_counter()) - self._began > self._turns.seconds:
             if turn() == self._turn:
-                self._hold()
-                self._unheard = deque()
-                self._turns.wait(self)
+                self._wait(deque())
             self._turn, self._began = turn(), now
+
+    def _deliver_of_a_stranger(self, message: bytes, turn: float) -> None:
+        if self._turns.have_strangers_time(turn):
+            began = perf_counter()
+            self._hear(message)
+            self._turns.heard_a_stranger(perf_counter() - began)
+        else:
+            self._wait(deque([message]))
+
+    def _wait(self, unheard: deque[bytes]) -> None:
+        self._hold()
+        self._unheard = unheard
+        self._turns.wait(self)
 
     def go_on(self) -> bool:
         """Hear what there is time for; whether there is more."""
-        end = perf_counter() + self._turns.seconds
+        end = perf_counter() + (self._turns.strangers_seconds if self.is_stranger else self._turns.seconds)
         while self._unheard:
             self._hear(self._unheard.popleft())
             if perf_counter() > end and self._unheard:

@@ -65,3 +65,29 @@ async def test_what_came_before_the_end_is_heard_and_after_a_close_of_ours_is_no
     closed.hear_no_more()
     await asyncio.wait_for(asyncio.gather(gone.over.wait(), closed.over.wait()), 5)
     assert heard == [*"abc", *"AB"]
+
+
+async def test_strangers_have_a_little_of_a_turn_all_together_and_somebody_known_is_heard_meanwhile() -> None:
+    heard: list[str] = []
+    turns = Turns(60.0)
+    turns.strangers_seconds = 1e-9  # one letter is more
+    one, other, ana = (Socket(turns, heard, asyncio.Event()) for _ in range(3))
+    one.is_stranger = other.is_stranger = True
+    one.say("abc")
+    other.say("ABC")
+    ana.say("XYZ")
+    assert heard == [*"aXYZ"]
+    await asyncio.wait_for(asyncio.gather(one.over.wait(), other.over.wait()), 5)
+    assert heard[4:] == ["b", "A", "c", "B", "C"]
+
+
+async def test_who_becomes_known_while_waiting_is_heard_to_the_end() -> None:
+    heard: list[str] = []
+    turns = Turns(60.0)
+    turns.strangers_seconds = 1e-9
+    ana = Socket(turns, heard, asyncio.Event())
+    ana.is_stranger = True
+    ana.say("abcdef")
+    ana.is_stranger = False
+    await asyncio.wait_for(ana.over.wait(), 5)
+    assert heard == [*"abcdef"]
