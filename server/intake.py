@@ -304,9 +304,11 @@ class Intake:
         return refused.reason in (CLIENT_ID, FORBIDDEN) and not self.gaps.knows_log(session)
 
     def note_refusal(self, session: Session, refused: Refused) -> None:
-        """Count and log it. `detail` says what and where, never content."""
+        """Count and log it, and tell who keeps account. `detail` says what and where, never content."""
         self._metrics.refusals.labels(refused.reason).inc()
         self._log.warning("refused", session=session.name, reason=refused.reason, detail=refused.detail)
+        if session.on_refused is not None:
+            session.on_refused(refused.reason)
 
     def _groups(self) -> dict[Session, list[Submission]]:
         """What this turn gates, by session in the order they came. A session's own order is kept, and what one needs of

@@ -16,7 +16,7 @@ from crdt.update import EMPTY_UPDATE
 from server.bases import Base, Bases, NoBase, conflicts_of, heads_of
 from server.clock import Clock
 from server.permissions import Identity
-from server.record_errors import Gone, RecordError, Unavailable
+from server.record_errors import Forbidden, Gone, RecordError, Unavailable
 from server.records import Issue, Records, Terms
 from storage.conflicts import NewConflict
 from storage.engine import IssueKey
@@ -86,12 +86,14 @@ class Wanted:
 @dataclass(frozen=True, slots=True)
 class Result:
     """What became of an operation. `first`: of a duplicate, when it was made · `error` and `field`: why it was
-    rejected · `seq`: of the delta that holds it · `row`: the issue as it is now, where its row is there in time."""
+    rejected, `is_forbidden`: because they may not · `seq`: of the delta that holds it · `row`: the issue as it is now,
+    where its row is there in time."""
 
     status: Status
     first: Outcome | None = None
     error: str | None = None
     field: str | None = None
+    is_forbidden: bool = False
     seq: int | None = None
     version: int | None = None
     row: ProjectedIssue | None = None
@@ -165,7 +167,7 @@ class Batch:
         except Unavailable:
             raise
         except RecordError as error:
-            self._reject([each.id for each in begun], str(error))
+            self._reject([each.id for each in begun], str(error), is_forbidden=isinstance(error, Forbidden))
             return
         for each in begun:
             self._end(Finished(each.id, each.becomes, seq=seq), Result(DUPLICATE, first=each.becomes, seq=seq))
@@ -181,7 +183,7 @@ class Batch:
             self._reject(ids, str(gone))
         except RecordError as error:
             if len(wanted) == 1:
-                self._reject(ids, str(error))
+                self._reject(ids, str(error), is_forbidden=isinstance(error, Forbidden))
                 return
             await self._services.queue.withdraw(self._sender, ids)
             for each in wanted:
@@ -239,9 +241,10 @@ class Batch:
                 break
         return did
 
-    def _reject(self, ids: Iterable[str], error: str, field: str | None = None) -> None:
+    def _reject(self, ids: Iterable[str], error: str, field: str | None = None, *, is_forbidden: bool = False) -> None:
+        result = Result(REJECTED, error=error, field=field, is_forbidden=is_forbidden)
         for each in ids:
-            self._end(Finished(each, REJECTED, error, field), Result(REJECTED, error=error, field=field))
+            self._end(Finished(each, REJECTED, error, field), result)
 
     def _end(self, finished: Finished, result: Result) -> None:
         self._ended[finished.id] = finished

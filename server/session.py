@@ -92,6 +92,7 @@ class Session:
         "may_comment",
         "may_edit",
         "name",
+        "on_refused",
     )
 
     def __init__(
@@ -110,6 +111,7 @@ class Session:
         self.conflicts: Sequence[NewConflict] = ()  # what its update conflicts with beside what its bytes show
         self.after: int | None = None  # the seq of the issue that its update is to come right after, or not at all
         self.mark: Mark | None = None  # committed with its update
+        self.on_refused: Callable[[str], None] | None = None  # hears why something it sent was not taken
         self._allow(identity)
         self.behind: Behind | None = None
         self.lacks_presence = False

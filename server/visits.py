@@ -88,6 +88,10 @@ class Visit:
         if self._visits.conduct is not None:
             self._visits.conduct.offended(self.identity)
 
+    def refused(self, reason: str) -> None:
+        """Something that came by its socket was not taken; `reason` is one of a few words, never content."""
+        self._visits.note_refusal(self, reason)
+
     def edited(self, count: int) -> float:
         """So many edits have come by its socket. For how many seconds it has to be slowed down, 0 if it has not; a
         `count` of 0 only asks."""
@@ -134,9 +138,10 @@ class News:
 
 
 class Visits:
-    """The visits of a node, and news of them for whoever writes them down. `note` hears of each that begins;
-    `after_failure` takes as long as who came with a bad token waits for the answer. `max_sockets`: of one user ·
-    `max_workspace_sockets`: of all users of a workspace, 0 for any · `conduct`: whose next socket has to wait."""
+    """The visits of a node, and news of them for whoever writes them down. `note` hears of each that begins, and of
+    what was refused; `after_failure` takes as long as who came with a bad token waits for the answer. `max_sockets`: of
+    one user · `max_workspace_sockets`: of all users of a workspace, 0 for any · `conduct`: whose next socket has to
+    wait."""
 
     def __init__(
         self,
@@ -222,6 +227,12 @@ class Visits:
             del sockets[address]
             if not sockets:
                 del self._sockets[workspace]
+
+    def note_refusal(self, visit: Visit, reason: str) -> None:
+        """For the audit log: a row a user, device, address and reason, whatever the issue, so that they stay few."""
+        said = {"reason": reason}
+        who, came = visit.identity, visit.credentials
+        self._note(Note.of(who.workspace, "message", visit.dialect, who, came, is_refused=True, detail=said))
 
     def changed(self, visit: Visit) -> None:
         """Its user may something else."""

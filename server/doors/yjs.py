@@ -213,6 +213,7 @@ class YjsPeer:
             self._close(close_codes.NOT_FOUND, "unknown workspace")
             return
         session = self._session = Session(visit.identity, self._connection, DIALECT, self._handshake.client)
+        session.on_refused = visit.refused
         room = await services.hub.join(workspace, self._address.issue_id, session)
         if self._is_gone:
             services.hub.leave(room, session)
@@ -274,6 +275,8 @@ class YjsPeer:
         except Refused as refused:
             self._door.services.metrics.refusals.labels(refused.reason).inc()
             log.info("message refused", issue=str(self._address.issue_id), reason=refused.reason, detail=refused.detail)
+            if self._visit is not None:
+                self._visit.refused(refused.reason)
             session.refuse(refused)
 
     def _do(self, room: Room, session: Session, event: Event) -> None:

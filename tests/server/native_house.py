@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from server.audit import Noting, unheard
 from server.auth import Credentials
 from server.doors.native.door import NativeDoor
 from server.doors.native.ground import NativeServices
@@ -54,6 +55,7 @@ async def native_house(
     feed_limits: FeedLimits | None = None,
     hub_limits: HubLimits | None = None,
     store: Store | None = None,
+    note: Noting = unheard,
 ) -> AsyncIterator[NativeHouse]:
     """A node for the length of a test."""
 
@@ -65,7 +67,7 @@ async def native_house(
     house = await start_house(store or MemoryStore(), hub_limits, on_commit=committed)
     feeds = Feeds(house.store, feed_limits or FeedLimits(), house.metrics)
     async with asyncio.TaskGroup() as tasks:
-        visits = Visits(verify, VirtualClock())
+        visits = Visits(verify, VirtualClock(), note)
         services = NativeServices(house.hub, house.store, feeds, visits, VirtualClock(), house.metrics)
         door = NativeDoor(services, limits or NativeLimits(), tasks)
         try:

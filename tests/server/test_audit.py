@@ -18,6 +18,7 @@ from server.auth import Credentials, NotAllowed, TokenRefused
 from server.buckets import Allowance
 from server.doorman import Doorman, DoormanServices
 from server.permissions import Identity, Role
+from server.visits import Guest, Visits
 from storage.audit_log import AuditFilter, AuditLog, AuditRow
 from storage.database import DatabaseLimits, open_database
 from storage.errors import StoreUnavailable
@@ -109,6 +110,26 @@ async def test_refusals_of_all_kinds_get_a_bounded_number_of_rows_and_none_is_un
     await world.audit.write()
     assert len(world.shelf.rows) <= 10 + 2
     assert sum(row.count for row in world.shelf.rows) == 500
+
+
+async def test_what_the_gate_refuses_of_somebody_is_a_row_a_reason_and_minute_however_much_it_is() -> None:
+    world = World()
+
+    async def verify(credentials: Credentials, workspace: str | None) -> Identity:
+        return ANA
+
+    visits = Visits(verify, world.clock, world.audit.note)
+    for _ in range(3):
+        visit = await visits.enter(FROM, "main", Guest("native", lambda who: None, lambda reason: None))
+        for _ in range(500):
+            visit.refused("forbidden")
+            visit.refused("full")
+    await world.audit.write()
+    visit.refused("full")
+    await world.audit.write()
+    assert world.shelf.counts() == [("connect", 3), ("message", 1_500), ("message", 1_500)]
+    assert [row.detail for row in world.shelf.rows[1:]] == [{"reason": "forbidden"}, {"reason": "full"}]
+    assert {row.address for row in world.shelf.rows} == {"192.0.2.7"}
 
 
 async def test_a_flood_that_nobody_writes_down_costs_bounded_memory_and_is_told() -> None:

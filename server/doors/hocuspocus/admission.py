@@ -48,6 +48,11 @@ class Admission:
         if checking is not None and checking is not asyncio.current_task():
             checking.cancel()
 
+    def refused(self, reason: str) -> None:
+        """Something the user sent was not taken; see `Visit.refused`."""
+        if self.visit is not None:
+            self.visit.refused(reason)
+
     def leave(self) -> None:
         """The user is in no more."""
         visit, self.visit = self.visit, None

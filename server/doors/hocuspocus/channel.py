@@ -99,6 +99,7 @@ class Channel:
         """A message was not one. Whoever is in ends here, whoever is not takes the socket along."""
         self._around.services.metrics.refusals.labels(refused.reason).inc()
         self._log.info("message refused", reason=refused.reason, detail=refused.detail)
+        self.admission.refused(refused.reason)
         if self._session is not None:
             if self.admission.visit is not None:
                 self.admission.visit.offended()
@@ -255,6 +256,7 @@ class Channel:
         await self._socket.until_writable()
         line = Line(self._socket, self._header, self._tally.asked, self._ended)
         session = Session(self.identity, line, DIALECT, self._socket.name)
+        session.on_refused = self.admission.refused
         room = await self._around.services.hub.join(workspace, self._address.issue_id, session)
         self._enter(room, session, line)
 

@@ -35,8 +35,8 @@ _EARLY_PRESENCE: Final = 16  # presence that waits for its room; it is renewed a
 
 @dataclass(frozen=True, slots=True)
 class ChannelGround:
-    """What the channels of one socket stand on. `ended` hears of a channel that its room, or a failure, has ended;
-    `left` of one that had nothing left to do."""
+    """What the channels of one socket stand on. `refused` hears why what was sent was not taken, `ended` of a channel
+    that its room, or a failure, has ended; `left` of one that had nothing left to do."""
 
     hub: Hub
     workspace: Workspace
@@ -45,6 +45,7 @@ class ChannelGround:
     limits: NativeLimits
     pushes: Pushes
     spawn: Callable[[Callable[[], Coroutine[None, None, None]]], None]
+    refused: Callable[[str], None]
     pause: Callable[[Channel], None]
     resume: Callable[[Channel], None]
     ended: Callable[[Channel, int, str], None]
@@ -60,6 +61,7 @@ class Channel:
         self._ground = ground
         self._loop = asyncio.get_running_loop()
         self._session = Session(identity, self, QUIET, name)
+        self._session.on_refused = ground.refused
         self._room: Room | None = None
         self._is_gone = False
         self._was_open = False

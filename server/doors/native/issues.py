@@ -19,11 +19,13 @@ from storage.store import Workspace
 
 @dataclass(frozen=True, slots=True)
 class Socket:
-    """What the issues of one client share. `spawn` starts work that ends with the socket."""
+    """What the issues of one client share. `spawn` starts work that ends with the socket · `refused` hears why what was
+    sent was not taken."""
 
     connection: Connection
     send: Callable[[Frame], None]
     spawn: Callable[[Callable[[], Coroutine[None, None, None]]], None]
+    refused: Callable[[str], None]
 
 
 class Issues:
@@ -45,6 +47,7 @@ class Issues:
             limits=own.limits,
             pushes=self._pushes,
             spawn=socket.spawn,
+            refused=socket.refused,
             pause=self._pause,
             resume=self._resume,
             ended=self._ended,

@@ -230,7 +230,9 @@ class NativePeer:
             self.received(self._waiting.popleft())
 
     def _serve(self, identity: Identity, now: Workspace) -> _Served:
-        issues = Issues(self._name, now, Socket(self._connection, self._send, self._spawn), self._ground)
+        issues = Issues(
+            self._name, now, Socket(self._connection, self._send, self._spawn, self._note_refusal), self._ground
+        )
         served = self._served = _Served(identity, now, issues)
         time_ms = int(self._services.clock.now().timestamp() * 1000)
         limits = self._ground.limits.announced()
@@ -325,7 +327,13 @@ class NativePeer:
         self._send(Refusal(refused.reason, refused.detail, retry_after))
         code = _CLOSE_CODES.get(refused.reason, close_codes.BAD_REQUEST)
         self._connection.close(code, refused.reason)
+        if close_codes.is_offence(code):
+            self._note_refusal(refused.reason)
         self._end()
+
+    def _note_refusal(self, reason: str) -> None:
+        if self._visit is not None:
+            self._visit.refused(reason)
 
     def _end(self) -> None:
         self._is_over = True

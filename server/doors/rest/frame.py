@@ -145,14 +145,22 @@ class Frame:
         if self._repeats is not None and served.operation.takes_key:
             keyed = keyed_of(call.request, call.workspace, call.identity)
         if self._repeats is None or keyed is None:
-            return await served.work(call)
+            return await self._work(served, call)
         if not served.operation.uploads:
-            return await self._repeated(keyed, call, sent, lambda once: served.work(replace(call, once=once)))
+            return await self._repeated(keyed, call, sent, lambda once: self._work(served, replace(call, once=once)))
 
         async def answer_once(digest: bytes, answering: Answering) -> Reply | Response:
             return await self._repeated(keyed, call, digest, lambda _once: answering())
 
-        return await served.work(replace(call, answer_once=answer_once))
+        return await self._work(served, replace(call, answer_once=answer_once))
+
+    async def _work(self, served: Served, call: Call[Any, Any, Any]) -> Reply | Response:
+        """What answers it; what of it they may not is noted."""
+        reply = await served.work(call)
+        if isinstance(reply, Reply) and reply.forbidden is not None:
+            told = {"reason": reply.forbidden}
+            self._note(_noted(served.operation, call.request, call.identity, told, is_refused=True))
+        return reply
 
     async def _repeated(
         self,

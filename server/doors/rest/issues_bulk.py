@@ -26,7 +26,7 @@ from server.doors.rest.paths import InWorkspace
 from server.doors.rest.problems import ProblemDocument
 from server.muster import Entry, Muster
 from server.permissions import may_edit
-from server.record_errors import Invalid, RecordError
+from server.record_errors import Forbidden, Invalid, RecordError
 from server.records import OnlyAt, Records, Written
 
 BULK: Final = ISSUES + "/bulk"
@@ -160,7 +160,8 @@ class IssuesBulk:
                 tasks.create_task(write(issue, items))
         results = [_result(each.issue, one, call.request_id) for each, one in zip(wanted, told, strict=True)]
         is_final = all(result.status < HTTPStatus.INTERNAL_SERVER_ERROR for result in results)
-        return Reply(BulkResults(results=results), is_partial=True, is_final=is_final)
+        forbidden = next((str(one) for one in told if isinstance(one, Forbidden)), None)
+        return Reply(BulkResults(results=results), is_partial=True, is_final=is_final, forbidden=forbidden)
 
     async def _one(
         self, call: Call[Any, Any, Any], issue: UUID, wanted: Sequence[Wanted], entry: Entry

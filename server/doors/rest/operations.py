@@ -74,7 +74,8 @@ class Answer:
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What a method answers. With `is_partial`, fields of the model that were not set are left out. Not `is_final`: the
-    same request may be answered better later. `issue_id`: which it tells about, where no path says so."""
+    same request may be answered better later. `issue_id`: which it tells about, where no path says so ·
+    `forbidden`: why something that was asked for was not done which they may not do; it goes into the audit log."""
 
     content: BaseModel | None = None
     status: HTTPStatus = HTTPStatus.OK
@@ -82,6 +83,7 @@ class Reply:
     is_partial: bool = False
     is_final: bool = True
     issue_id: UUID | None = None
+    forbidden: str | None = None
 
 
 Answering: TypeAlias = Callable[[], Awaitable[Reply]]

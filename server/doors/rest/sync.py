@@ -75,12 +75,13 @@ class Sync:
                 told.append(None)
                 batch.setdefault(one.queued.id, one)
         results = await self._outbox.take(call.workspace, call.identity, device, list(batch.values())) if batch else {}
+        forbidden = next((each.error for each in results.values() if each.is_forbidden), None)
         answers = []
         for operation, rejected in zip(ids, told, strict=True):
             answers.append(SyncResult.of(operation, rejected or results[str(operation)]))
             if rejected is None:  # sent twice in one request
                 results[str(operation)] = results[str(operation)].repeated()
-        return Reply(SyncResponse(results=answers, changes=await self._changes(call)))
+        return Reply(SyncResponse(results=answers, changes=await self._changes(call)), forbidden=forbidden)
 
     async def _changes(self, call: Call[InWorkspace, Query, SyncRequest]) -> SyncChanges | None:
         """A page of rows, what was just written among them as far as it is projected."""

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 from starlette.applications import Starlette
 
+from server.audit import Note
 from server.auth import Credentials
 from server.bases import Bases
 from server.decisions import Decisions
@@ -107,6 +108,63 @@ LEAST: Final[dict[str, Role | None]] = {
     "openapi": None,
     "docs": None,
 }
+# Operation → what of its query and body goes into the audit log, when it was done, beside what its path names; None: it
+# is not audited, because it changes nothing, or because the log of edits has it. Whoever may not do one always is.
+AUDITED: Final[dict[str, tuple[str, ...] | None]] = {
+    "listIssues": None,
+    "readIssue": None,
+    "createIssue": None,
+    "patchIssue": None,
+    "createIssues": None,
+    "patchIssues": None,
+    "deleteIssue": (),
+    "restoreIssue": (),
+    "listComments": None,
+    "addComment": None,
+    "editComment": None,
+    "deleteComment": None,
+    "listLabels": None,
+    "putLabel": None,
+    "removeLabel": None,
+    "readHistory": None,
+    "diffIssue": None,
+    "blameText": None,
+    "revertIssue": (),
+    "readActivity": None,
+    "sync": None,
+    "readChanges": None,
+    "exportWorkspace": ("format",),
+    "importFile": ("name", "dry_run", "role"),
+    "listImports": None,
+    "undoImport": (),
+    "listConflicts": None,
+    "readConflict": None,
+    "resolveConflict": None,
+    "readConflictPolicy": None,
+    "changeConflictPolicy": (),
+    "listMembers": None,
+    "readWorkspace": None,
+    "readMe": None,
+    "whoAmI": None,
+    "listWorkspaces": None,
+    "listUsers": None,
+    "putMember": ("role",),
+    "removeMember": (),
+    "signOutMember": (),
+    "listDevices": None,
+    "listSessions": None,
+    "listTokens": None,
+    "revokeDevice": (),
+    "endSession": (),
+    "revokeToken": (),
+    "readAudit": None,
+    # For everybody, so nobody is known who could be noted here: `server.sign_ins` notes them itself.
+    "refreshToken": None,
+    "exchangeToken": None,
+    "signOut": None,
+    "openapi": None,
+    "docs": None,
+}
 ISSUE: Final = UUID(int=1)
 # Answered to who may: done, or what is wrong with what this test asks for.
 HEARD: Final = (200, 201, 404, 422)
@@ -125,6 +183,7 @@ class Node:
     app: Starlette
     api: Api
     served: list[Served]
+    notes: list[Note]
 
     async def status(self, served: Served, token: str | None) -> int:
         """What an operation answers to somebody, where it makes sense."""
@@ -165,13 +224,12 @@ async def node(api: Api, dsn: str) -> AsyncIterator[Node]:
     services = ApiServices(
         reader, records, past, transfer, conflicts, accounts, outbox, everywhere, feeds, min_seq_seconds=0.1
     )
-    served = operations_of(services)
-    app = http_app(
-        Metrics(), ready, routes_of(Frame(store, verify, repeats=Repeats(KeyedRequests(database), clock)), served)
-    )
+    served, notes = operations_of(services), list[Note]()
+    frame = Frame(store, verify, notes.append, repeats=Repeats(KeyedRequests(database), clock))
+    app = http_app(Metrics(), ready, routes_of(frame, served))
     await api("POST", "/issues", {"id": str(ISSUE), "title": "there"})
     await api.project()
-    yield Node(app, api, served)
+    yield Node(app, api, served, notes)
     await feeds.close()
 
 
@@ -211,3 +269,21 @@ async def test_nobody_else_is_answered_anything(node: Node, token: str | None, r
         else:
             assert status == refusal, served.operation.id
     assert await node.api.head() == head
+
+
+async def test_every_operation_says_whether_it_is_audited_and_is_so(node: Node) -> None:
+    assert {served.operation.id: served.operation.audited for served in node.served} == AUDITED
+    for served in node.served:
+        node.notes.clear()
+        status = await node.status(served, "sam:owner")
+        done = [] if AUDITED[served.operation.id] is None or status >= 400 else [(served.operation.id, False, "sam")]
+        assert [(note.action, note.is_refused, note.user_id) for note in node.notes] == done
+
+
+async def test_every_operation_that_somebody_may_not_is_audited_for_them(node: Node) -> None:
+    for served in node.served:
+        node.notes.clear()
+        if await node.status(served, "eve:viewer") == 403:
+            (note,) = node.notes
+            assert (note.action, note.is_refused, note.user_id) == (served.operation.id, True, "eve")
+            assert dict(note.detail)["reason"]

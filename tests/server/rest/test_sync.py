@@ -155,6 +155,25 @@ async def test_who_may_not_edit_is_told_for_each_operation(api: Api) -> None:
     assert await api.head() == 0
 
 
+async def test_a_batch_with_something_they_may_not_is_audited_once(api: Api) -> None:
+    await sync(api, insert())
+    await api.audit.write()
+    before = await audited(api)
+    results = await sync(api, insert(2, UUID(int=77)), insert(3, UUID(int=78)), token="commenter")
+    assert statuses(results) == ["rejected", "rejected"]
+    await api.audit.write()
+    (row,) = (await audited(api))[: len(await audited(api)) - len(before)]
+    assert (row["action"], row["is_refused"], row["count"], row["via"]) == ("sync", True, 1, "http")
+    assert row["detail"]["reason"]
+
+
+async def audited(api: Api) -> list[dict[str, Any]]:
+    """Newest first."""
+    _, body, _ = await api("GET", "/audit", token="admin")
+    entries: list[dict[str, Any]] = body["entries"]
+    return entries
+
+
 async def test_a_batch_has_a_bound(api: Api) -> None:
     told = await sync(api, *[None] * (MAX_OPERATIONS + 1), status=422)
     assert told["errors"][0]["field"] == "operations"
