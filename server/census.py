@@ -1,7 +1,8 @@
 """How many issues a workspace has, so that nobody begins more than it may have.
 
-Counted in the database, where all nodes' issues are, and by what begins here since: near the bound every second, else
-every minute. So what other nodes begin in that second may come on top of the bound.
+Counted in the database, where all nodes' issues are, and by what begins here since: every second near the bound, or
+when much has begun here, else every minute. No node lets more begin than there was room for when it counted last; so
+with up to sixteen nodes, only what others begin in the last second, and while it counts, comes on top of the bound.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ _CALM_SECONDS: Final = 60.0
 _NEAR: Final = 0.9  # of the bound, or so few issues below it:
 _NEAR_ISSUES: Final = 10_000
 _NEAR_SECONDS: Final = 1.0
+_MUCH: Final = 1 / 16  # of the room there was
 
 
 @dataclass(slots=True)
@@ -78,7 +80,8 @@ class Census:
         if count is None:
             return True
         is_near = count.stored + count.begun >= min(_NEAR * self._max_issues, self._max_issues - _NEAR_ISSUES)
-        return self._clock.monotonic() - count.at >= (_NEAR_SECONDS if is_near else _CALM_SECONDS)
+        is_much = count.begun >= _MUCH * (self._max_issues - count.stored)
+        return self._clock.monotonic() - count.at >= (_NEAR_SECONDS if is_near or is_much else _CALM_SECONDS)
 
     async def _refresh_later(self, workspace_id: int) -> None:
         try:
