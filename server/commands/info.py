@@ -36,7 +36,7 @@ def versions(inventory: Inventory) -> str:
     return (
         f"syncline {_own_version()}, Python {platform.python_version()}, gate and rooms {kind},"
         f" pycrdt {metadata.version('pycrdt')}, Postgres {inventory.postgres},"
-        f" search by words{' and trigrams' if inventory.has_trigrams else ' (no pg_trgm)'}"
+        f" search by words{' and trigrams' if inventory.has_trigrams else ' (pg_trgm is not there or not used)'}"
     )
 
 
