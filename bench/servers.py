@@ -83,7 +83,8 @@ def syncline(cores: Cores, data_dir: Path, *flags: str) -> Iterator[Server]:
     """`syncline serve` on a data directory; the other core has its Postgres and, for they are readers of the log that
     may come a moment later, its engine processes."""
     port = free_port()
-    command = [*cli("serve", data_dir), "--port", str(port), *flags]
+    # All that is measured is one user's, who makes more edits than any user may.
+    command = [*cli("serve", data_dir), "--port", str(port), "--max-user-edits", "0", *flags]
     with _running(command, cores, {}, f"http://127.0.0.1:{port}/readyz") as process:
         postgres = postgres_of(data_dir)
         for one in (*process.children(), *([postgres] if postgres is not None else [])):

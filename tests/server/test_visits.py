@@ -217,7 +217,7 @@ async def test_a_workspace_has_so_many_sockets_whoever_is_on_them() -> None:
 async def test_edits_are_counted_a_few_at_a_time_and_none_is_forgotten(gate: Gate) -> None:
     conduct = gate.visits.conduct = Rates(RateLimits(), cast(Clock, Watch()))
     visit = await gate.enter("ana")
-    assert conduct.edits_together == 16
-    assert [visit.edited(1) for _ in range(50_000)] == [0.0] * 50_000
-    assert visit.edited(50) == 50 / 5_000
-    assert visit.edited(0) == 50 / 5_000
+    assert conduct.edits_together == 64
+    assert [visit.edited(1) for _ in range(200_000)] == [0.0] * 200_000
+    assert visit.edited(64) == 64 / 20_000
+    assert visit.edited(0) == 64 / 20_000
