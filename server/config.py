@@ -266,7 +266,7 @@ class Settings(BaseModel):
         50, "deltas since the snapshot that are enough when an issue goes idle", ge=1
     )
     compaction_apart_updates: int = _setting(
-        500, "deltas between two snapshots that are kept for those who ask what was; of large issues more", ge=1
+        1_000, "deltas between two snapshots that are kept for those who ask what was; of large issues more", ge=1
     )
     compaction_interval_seconds: float = _setting(5.0, "between two looks for issues that are due", gt=0)
     history_days: float = _setting(30.0, "how far back an issue can be shown as it was", ge=0)

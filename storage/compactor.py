@@ -36,7 +36,7 @@ class CompactorLimits:
     tail_updates: int = 500
     tail_bytes: int = 1 << 20
     idle_updates: int = 50
-    apart_updates: int = 500
+    apart_updates: int = 1_000
     history_days: float = 30.0
     interval_seconds: float = 5.0
     job_seconds: float = 60.0
