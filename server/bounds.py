@@ -13,6 +13,7 @@ from server.addresses import proxies
 from server.audit import AuditLimits
 from server.buckets import Allowance
 from server.config import Settings
+from server.doors.edit_pace import EditPace
 from server.doors.hocuspocus import HocuspocusLimits
 from server.doors.native.limits import NativeLimits
 from server.doors.rest.polls import PollLimits
@@ -157,8 +158,7 @@ def of_door(settings: Settings) -> DoorLimits:
         max_waiting_messages=settings.max_waiting_messages,
         max_waiting_bytes=settings.max_waiting_bytes,
         keep_alive_seconds=settings.keep_alive_seconds,
-        edit_delay_seconds=settings.edit_delay_seconds,
-        edit_debt_seconds=settings.edit_debt_seconds,
+        edits=EditPace(settings.edit_delay_seconds, settings.edit_debt_seconds),
     )
 
 
@@ -176,8 +176,7 @@ def of_hocuspocus(settings: Settings) -> HocuspocusLimits:
         behind_timeout=settings.behind_timeout_seconds,
         keep_alive_seconds=settings.keep_alive_seconds,
         token_refresh_seconds=settings.token_refresh_seconds,
-        edit_delay_seconds=settings.edit_delay_seconds,
-        edit_debt_seconds=settings.edit_debt_seconds,
+        edits=EditPace(settings.edit_delay_seconds, settings.edit_debt_seconds),
     )
 
 

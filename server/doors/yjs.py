@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, assert_never
 from uuid import UUID
 
 import structlog
 
 from crdt.errors import Refused
-from crdt.native import TOO_FAST
 from crdt.sync import SyncStep1, SyncStep2, Update
 from server import close_codes
 from server.auth import IdentityUnavailable, NotAllowed, TokenRefused
@@ -23,6 +22,7 @@ from server.clock import Clock
 from server.dialects import y_websocket
 from server.dialects.y_websocket import AwarenessUpdate, Event, QueryAwareness
 from server.doors.credentials import presented
+from server.doors.edit_pace import EditPace
 from server.hub import Hub
 from server.metrics import Metrics
 from server.permissions import Identity
@@ -42,15 +42,12 @@ DIALECT: Final = Dialect(y_websocket.sync_step1, y_websocket.sync_step2, y_webso
 
 @dataclass(frozen=True, slots=True)
 class DoorLimits:
-    """Bounds of one socket here. `waiting`: what arrives before its issue is open · `edit_delay_seconds`: a socket
-    whose user owes edits (see `Visit.edited`) is read from later by at most so much; `edit_debt_seconds`: who owes more
-    is closed."""
+    """Bounds of one socket here. `waiting`: what arrives before its issue is open."""
 
     max_waiting_messages: int = 1_000
     max_waiting_bytes: int = 20 * 1024 * 1024
     keep_alive_seconds: float = 20.0
-    edit_delay_seconds: float = 1.0
-    edit_debt_seconds: float = 10.0
+    edits: EditPace = field(default_factory=EditPace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,14 +290,11 @@ class YjsPeer:
                 assert_never(event)
 
     def _submit(self, room: Room, session: Session, update: bytes) -> None:
-        """It is taken in. Whose user is over their rate is read from later, and comes again in the end."""
+        """It is taken in, whatever its user owes."""
         room.submit(session, update)
         owed = 0.0 if self._visit is None else self._visit.edited(1)
-        if owed > self._door.limits.edit_debt_seconds:
-            self._door.services.metrics.refusals.labels(TOO_FAST).inc()
-            self._close(close_codes.TRY_LATER, "too many edits")
-        elif owed > 0:
-            self._connection.slow_down(min(owed, self._door.limits.edit_delay_seconds))
+        if owed > 0:
+            self._door.limits.edits.keep(owed, self._connection.slow_down, self._close, self._door.services.metrics)
 
     def _send_presence(self, room: Room, session: Session) -> None:
         known = room.awareness_update()

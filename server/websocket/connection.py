@@ -14,11 +14,13 @@ from server.websocket.pace import PaceLimits
 @dataclass(frozen=True, slots=True)
 class SocketLimits:
     """Bounds of one WebSocket endpoint. Bytes and seconds. `subprotocols`: accepted where a client offers one ·
+    `max_small_fragments`: of one message, below a KiB ·
     `turn_seconds`: for what one socket sent, in one turn of the loop; then others have theirs."""
 
     max_connections: int = 10_000
     max_address_connections: int = 5_000
     max_message_bytes: int = 17 * 1024 * 1024
+    max_small_fragments: int = 1_000
     high_water_bytes: int = 512 * 1024  # at or below the bound at which a session counts as behind
     subprotocols: Collection[str] = ()
     ping_interval_seconds: float = 20.0

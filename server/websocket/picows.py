@@ -32,15 +32,15 @@ from server import close_codes
 from server.addresses import peer_of
 from server.websocket.admission import Admission, HttpRefusal
 from server.websocket.connection import Door, Handshake, Peer, Route, SocketLimits, client_address
+from server.websocket.fragments import Broken, Fragments
 from server.websocket.pace import Pace
-from server.websocket.reading import Reading
+from server.websocket.pulse import HasPulse
 from server.websocket.strangers import Stranger, Strangers
 from server.websocket.turns import TakesTurns, Turns
 
 log = structlog.get_logger()
 
 BINARY = WSMsgType.BINARY
-MAX_SMALL_FRAGMENTS = 1_000  # of one message; those of a KiB or more are bounded by its size
 HEADER_ROOM = 14  # what picows wants in front of a payload to write the frame header into
 IN_PLACE_BYTES = 8192  # above this, picows passes uvloop a view of a header buffer it overwrites with the next frame
 
@@ -156,28 +156,24 @@ class Upgrade(asyncio.Protocol):
         return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(headers), connection)
 
 
-class PicowsConnection(WSListener, TakesTurns):
+class PicowsConnection(WSListener, TakesTurns, HasPulse):
     """A `Connection` on a picows transport: joins fragments, pings, and sees the close through."""
 
     def __init__(self, door: Door, handshake: Handshake, endpoint: PicowsEndpoint, server_state: ServerState) -> None:
         TakesTurns.__init__(self, endpoint.turns, is_stranger=True)
+        HasPulse.__init__(self, endpoint.limits)
         self._door = door
         self._handshake = handshake
         self._stranger = Stranger(endpoint.strangers, handshake.host)
         self._endpoint = endpoint
-        self._limits = endpoint.limits
         self._server_state = server_state
         self._loop = asyncio.get_running_loop()
         self._peer: Peer | None = None
-        self._fragments: bytearray | None = None
-        self._fragment_count = 0
-        self._heard = False
+        self._fragments = Fragments(self._limits.max_message_bytes, self._limits.max_small_fragments)
         self._pace = Pace(self._limits.pace, self._loop.time())
-        self._slowed: asyncio.TimerHandle | None = None  # by its pace
         self._pinged: bytes | None = None  # what the pong will say
         self._writing_paused = False
         self._close_code: int | None = None  # set: nothing is passed on any more
-        self._timer: asyncio.TimerHandle | None = None
 
     # What a session calls.
 
@@ -224,12 +220,10 @@ class PicowsConnection(WSListener, TakesTurns):
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
-        self._socket = transport.underlying_transport
-        self._reading = Reading(self._socket)
         self._endpoint.connections.add(self)
         self._endpoint.admission.opened(self._handshake)
         self._server_state.connections.add(self)  # type: ignore[arg-type]  # needs shutdown() only
-        self._arm(self._limits.ping_interval_seconds, self._ping)
+        self.begin_pulse(transport.underlying_transport)
         try:
             self._peer = self._door(self._handshake, self)
         except Exception:
@@ -237,7 +231,7 @@ class PicowsConnection(WSListener, TakesTurns):
             self.close(close_codes.INTERNAL_ERROR, "internal error")
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        self._heard = True
+        self.is_heard = True
         pace = self._pace
         pace.messages_left -= 1
         pace.bytes_left -= frame.payload_size
@@ -248,7 +242,7 @@ class PicowsConnection(WSListener, TakesTurns):
                 self._socket.close()
         elif frame.rsv1 or frame.rsv2 or frame.rsv3:
             self.close(close_codes.PROTOCOL_ERROR, "no extension was negotiated")
-        elif frame.msg_type == BINARY and frame.fin and self._fragments is None:
+        elif frame.msg_type == BINARY and frame.fin and not self._fragments.have_begun:
             self.deliver(frame.get_payload_as_bytes(), self._loop.time)
         else:
             self._rare_frame(frame)
@@ -258,9 +252,8 @@ class PicowsConnection(WSListener, TakesTurns):
         is_broken = self._close_code is None and transport.is_close_frame_sent  # picows refused a frame
         self._ended(close_codes.PROTOCOL_ERROR if is_broken else close_codes.ABNORMAL)
         self._stranger.gone(has_offended=is_broken)
-        for timer in (self._timer, self._slowed):
-            if timer is not None:
-                timer.cancel()
+        self._reading.full_speed()
+        self.end_pulse()
         if self in self._endpoint.connections:
             self._endpoint.connections.discard(self)
             self._endpoint.admission.closed(self._handshake)
@@ -279,28 +272,13 @@ class PicowsConnection(WSListener, TakesTurns):
 
     def _say_close(self, code: int, reason: str) -> None:
         self._transport.send_close(code, reason)  # type: ignore[arg-type]  # any number goes on the wire
-        self._full_speed()
         self._reading.go_on_anyway()  # the peer's close frame is behind what it has sent already
-        self._arm(self._limits.close_timeout_seconds, self._socket.abort)
+        self.await_close()
 
     def slow_down(self, seconds: float) -> None:
         """See `PacedConnection.slow_down`. What picows has read already still comes, and adds to it."""
-        if seconds <= 0 or self._close_code is not None:
-            return
-        if self._slowed is not None:
-            if self._slowed.when() >= self._loop.time() + seconds:
-                return
-            self._slowed.cancel()
-        else:
+        if seconds > 0 and self._close_code is None and self._reading.stop_for(seconds, self._loop):
             self._endpoint.on_slowed()
-            self._reading.stop("pace")
-        self._slowed = self._loop.call_later(seconds, self._full_speed)
-
-    def _full_speed(self) -> None:
-        if self._slowed is not None:
-            self._slowed.cancel()
-            self._slowed = None
-            self._reading.go_on("pace")
 
     def _hold(self) -> None:
         self._reading.stop("turn")
@@ -324,21 +302,15 @@ class PicowsConnection(WSListener, TakesTurns):
                 self._fragment(frame)
 
     def _fragment(self, frame: WSFrame) -> None:
-        starts = frame.msg_type == BINARY
-        if starts != (self._fragments is None):
-            self.close(close_codes.PROTOCOL_ERROR, "fragments out of order")
+        try:
+            message = self._fragments.add(
+                frame.get_payload_as_memoryview(), is_first=frame.msg_type == BINARY, is_last=bool(frame.fin)
+            )
+        except Broken as broken:
+            self.close(broken.code, broken.reason)
             return
-        joined = self._fragments = bytearray() if self._fragments is None else self._fragments
-        self._fragment_count += 1  # empty ones add nothing to a message, and never end it
-        is_too_big = len(joined) + frame.payload_size > self._limits.max_message_bytes
-        if is_too_big or self._fragment_count > MAX_SMALL_FRAGMENTS + len(joined) // 1024:
-            self.close(close_codes.MESSAGE_TOO_BIG, "message too big")
-            return
-        joined += frame.get_payload_as_memoryview()
-        if frame.fin:
-            self._fragments = None
-            self._fragment_count = 0
-            self.deliver(bytes(joined), self._loop.time)
+        if message is not None:
+            self.deliver(message, self._loop.time)
 
     def _hear(self, message: bytes) -> None:
         if self._peer is None:
@@ -363,14 +335,14 @@ class PicowsConnection(WSListener, TakesTurns):
         self._transport.send_close(close_codes.NORMAL if without_code else code)  # type: ignore[arg-type]
         self._ended(close_codes.NO_CODE if without_code else code)
         self._socket.close()
-        self._arm(self._limits.close_timeout_seconds, self._socket.abort)
+        self.await_close()
 
     def _ended(self, code: int) -> None:
         """Nothing more passes in either direction. The peer hears of it from the loop, not from inside a call of
         its own: a room closes sessions while it walks over them."""
         if self._close_code is None:
             self._close_code = code
-            self._fragments = None
+            self._fragments.forget()
             self._loop.call_soon(self._tell_closed, code)
 
     def _tell_closed(self, code: int) -> None:
@@ -378,23 +350,8 @@ class PicowsConnection(WSListener, TakesTurns):
         if peer is not None:
             peer.closed(code)
 
-    def _arm(self, delay: float, then: Callable[[], None]) -> None:
-        """One timer a connection: the next ping, its pong, or the end of patience with a close."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_later(delay, then)
-
     def _ping(self) -> None:
         if self._transport.is_close_frame_sent:  # picows refused a frame and closes; see that it comes to an end
             self._socket.abort()
-            return
-        self._heard = False
-        self._transport.send_ping()
-        self._arm(self._limits.pong_timeout_seconds, self._expect_pong)
-
-    def _expect_pong(self) -> None:
-        if self._heard or not self._reading.is_on:
-            interval = self._limits.ping_interval_seconds - self._limits.pong_timeout_seconds
-            self._arm(max(interval, 0.0), self._ping)
         else:
-            self._socket.abort()
+            self._transport.send_ping()

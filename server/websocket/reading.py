@@ -11,11 +11,12 @@ Reason: TypeAlias = Literal["peer", "pace", "turn", "refusal"]
 class Reading:
     """Of one transport."""
 
-    __slots__ = ("_reasons", "_transport")
+    __slots__ = ("_full_speed_timer", "_reasons", "_transport")
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self._reasons: set[Reason] = set()
+        self._full_speed_timer: asyncio.TimerHandle | None = None
 
     @property
     def is_on(self) -> bool:
@@ -34,8 +35,29 @@ class Reading:
             self._reasons.remove(reason)
             self._start()
 
+    def stop_for(self, seconds: float, loop: asyncio.AbstractEventLoop) -> bool:
+        """Read no more for so long, because of its pace; of two such times the longer one counts. Whether it was at
+        full speed before."""
+        timer = self._full_speed_timer
+        if timer is not None and timer.when() >= loop.time() + seconds:
+            return False
+        if timer is None:
+            self.stop("pace")
+        else:
+            timer.cancel()
+        self._full_speed_timer = loop.call_later(seconds, self.full_speed)
+        return timer is None
+
+    def full_speed(self) -> None:
+        """End `stop_for` before its time."""
+        if self._full_speed_timer is not None:
+            self._full_speed_timer.cancel()
+            self._full_speed_timer = None
+            self.go_on("pace")
+
     def go_on_anyway(self) -> None:
         """There is no reason any more."""
+        self.full_speed()
         if self._reasons:
             self._reasons.clear()
             self._start()

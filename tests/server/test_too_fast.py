@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from crdt.update import EMPTY_STATE_VECTOR
 from server import close_codes
 from server.buckets import Allowance
 from server.dialects import hocuspocus, y_websocket
+from server.doors.edit_pace import EditPace
 from server.doors.native.limits import NativeLimits
 from server.rates import RateLimits, Rates
 from tests.peers.forked_server import forking
@@ -96,36 +98,43 @@ class TestNative:
             assert not ben.socket.delays
 
 
-async def test_y_websocket_is_slowed_then_closed_1013_and_all_that_came_is_taken_in() -> None:
-    async with test_yjs.world(edit_delay_seconds=1.5, edit_debt_seconds=3) as node:
+PACE = EditPace(delay_seconds=1.5, debt_seconds=3)
+Told = Callable[[], Awaitable[bytes]]
+
+
+@asynccontextmanager
+async def y_websocket_pair() -> AsyncIterator[tuple[test_yjs.World, test_yjs.Client, Told]]:
+    async with test_yjs.world(edits=PACE) as node:
         ana, ben = await node.joined("ana"), await node.joined("ben")
-        node.visits.conduct = rates(Watch(), rate=1, burst=2)
-        for clock in range(6):
-            assert not ana.connection.closing.done()
-            ana.say(y_websocket.update(setting(clock=clock)))
-        assert ana.connection.delays == [1.0, 1.5, 1.5]
-        assert await ana.close_code() == close_codes.TRY_LATER
-        told = Doc[Any]()
-        while settings_in(told) < 6:
-            event = await ben.hear()
-            assert isinstance(event, Update | SyncStep2)
-            told.apply_update(event.update)
+        yield node, ana, ben.connection.frames.get
 
 
-async def test_hocuspocus_is_slowed_then_closed_1013_and_all_that_came_is_taken_in() -> None:
-    async with test_hocuspocus.world(edit_delay_seconds=1.5, edit_debt_seconds=3) as node:
+@asynccontextmanager
+async def hocuspocus_pair() -> AsyncIterator[tuple[test_hocuspocus.World, test_hocuspocus.Client, Told]]:
+    async with test_hocuspocus.world(edits=PACE) as node:
         ana, ben = await node.entered("ana"), await node.entered("ben")
+
+        async def told() -> bytes:
+            return (await ben.hear())[1]
+
+        yield node, ana, told
+
+
+@pytest.mark.parametrize("pair", [y_websocket_pair, hocuspocus_pair])
+async def test_a_yjs_client_is_slowed_then_closed_1013_and_all_that_came_is_taken_in(pair: Any) -> None:
+    async with pair() as (node, ana, told), asyncio.timeout(5):
         node.visits.conduct = rates(Watch(), rate=1, burst=2)
         for clock in range(6):
             assert not ana.connection.closing.done()
             ana.say(y_websocket.update(setting(clock=clock)))
         assert ana.connection.delays == [1.0, 1.5, 1.5]
         assert await ana.close_code() == close_codes.TRY_LATER
-        told = Doc[Any]()
-        while settings_in(told) < 6:
-            event = y_websocket.decode((await ben.hear())[1])
+        assert 'syncline_refusals_total{reason="too_fast"} 1.0' in node.metrics.render().decode()
+        found = Doc[Any]()
+        while settings_in(found) < 6:
+            event = y_websocket.decode(await told())
             assert isinstance(event, Update | SyncStep2)
-            told.apply_update(event.update)
+            found.apply_update(event.update)
 
 
 def settings_in(document: Doc[Any]) -> int:

@@ -6,7 +6,6 @@ again and asks for what the client has, and the client sees nothing but late ack
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from typing import assert_never
 
@@ -21,7 +20,9 @@ from server.dialects import hocuspocus, y_websocket
 from server.dialects.hocuspocus import Authenticate, Event, Leave, Stateless
 from server.dialects.y_websocket import AwarenessUpdate, QueryAwareness
 from server.doors.hocuspocus.admission import Admission, Verdicts
+from server.doors.hocuspocus.answers import Answers
 from server.doors.hocuspocus.line import Line
+from server.doors.hocuspocus.opening import Opening, Way
 from server.doors.hocuspocus.socket import SharedSocket
 from server.doors.hocuspocus.surroundings import Surroundings
 from server.doors.hocuspocus.tally import Tally, Ticket
@@ -32,8 +33,6 @@ from server.permissions import Identity, at_least, may_comment
 from server.room import Room
 from server.session import Outcome, Rejected, Session, Stored
 from server.visits import Guest, Visit
-from storage.backoff import Backoff
-from storage.errors import Purged, StoreError
 
 log = structlog.get_logger()
 
@@ -45,6 +44,7 @@ class Channel:
         """Raises `Refused` when the address is not text."""
         self.identity: Identity | None = None
         self.is_shut = False
+        self.answers = Answers(header, socket)
         self._header = header
         self._socket = socket
         self._around = around
@@ -61,16 +61,10 @@ class Channel:
         self._was_open = False
         self._question: bytes | None = None  # the state vector of a SyncStep1 that is not answered yet
         self._waiting = Waiting(socket)
-        self._reasons_told: set[str] = set()
-        self._opening: asyncio.Task[None] | None = None
-        self._reopening = Backoff(around.limits.first_retry_seconds, around.limits.longest_retry_seconds)
+        self._opening = Opening(Way(self._join, self._bury, self._close_room), socket, around, self._log)
         self._room: Room | None = None
         self._session: Session | None = None
         self._line: Line | None = None
-
-    def send(self, frame: bytes) -> None:
-        """Queue a frame for this document."""
-        self._socket.send(self._header + frame)
 
     def received(self, event: Event) -> None:
         """Take in a message."""
@@ -115,7 +109,7 @@ class Channel:
     def leave(self) -> None:
         """The client is done with this document, or the socket is gone."""
         self.admission.stop()
-        self._stop_opening()
+        self._opening.stop()
         self._close_room()
         self._forget_waiting()
         self._forget_identity()
@@ -155,7 +149,7 @@ class Channel:
             self._denied("too many documents on one socket")
             return
         else:
-            self._stop_opening()
+            self._opening.stop()
             self._close_room()
             self._forget_identity()
             self._admit(identity)
@@ -168,10 +162,10 @@ class Channel:
     def _admit(self, identity: Identity) -> None:
         self.identity = identity
         self.is_shut = self._may_return = self._is_welcomed = False
-        self._reasons_told.clear()
+        self.answers.admitted()
         self._socket.documents += 1
         self._socket.known()
-        self._open(0.0)
+        self._opening.begin()
 
     def _renew(self, identity: Identity) -> None:
         """The same user with another token: the session goes on, with what that one allows."""
@@ -187,30 +181,26 @@ class Channel:
 
     def _welcome(self, identity: Identity) -> None:
         self._is_welcomed = True
-        self.send(hocuspocus.authenticated(may_write=may_comment(identity)))
+        self.answers.send(hocuspocus.authenticated(may_write=may_comment(identity)))
 
     def _request_token(self) -> None:
-        self.send(hocuspocus.TOKEN_REQUEST)
+        self.answers.send(hocuspocus.TOKEN_REQUEST)
 
     def _expire(self) -> None:
         self._shut("token expired", may_return=True)
 
     def _shut(self, reason: str, *, is_denial: bool = True, may_return: bool = False) -> None:
-        """The end of this document until its client sends a good token. Denial is what every provider understands;
-        those that know CLOSE get one if they were in, as word that they are connected no more. `may_return`: a client
-        that talks on is asked for a token."""
-        knows_close = self.identity is not None and self._was_open and self._socket.knows_close
+        """The end of this document until its client sends a good token. `may_return`: a client that talks on is asked
+        for one."""
+        was_in = self.identity is not None and self._was_open
         self._around.services.metrics.refusals.labels("denied").inc()
         self.admission.stop()
-        self._stop_opening()
+        self._opening.stop()
         self._close_room()
         self._forget_waiting()
         self._forget_identity()
         self.is_shut, self._may_return = True, may_return
-        if is_denial or not knows_close:
-            self.send(hocuspocus.denied(reason))
-        if knows_close:
-            self.send(hocuspocus.close(reason))
+        self.answers.over(reason, is_denial=is_denial, was_in=was_in)
 
     def _forget_identity(self) -> None:
         self.admission.leave()
@@ -220,29 +210,6 @@ class Channel:
         self._tokens.stop()
 
     # The way into the room, and out of it.
-
-    def _open(self, delay: float) -> None:
-        self._opening = self._around.spawn(self._keep_opening(delay))
-
-    async def _keep_opening(self, delay: float) -> None:
-        """Open the issue after `delay` seconds, however often that takes; never an empty one in its place."""
-        while not self._socket.is_closed:
-            await asyncio.sleep(delay)
-            try:
-                await self._join()
-            except Purged:
-                self._bury()
-                return
-            except StoreError as error:
-                self._log.warning("join failed", reason=str(error))
-            except Exception as error:  # noqa: BLE001 -- the top of a task: one document's defect ends no other
-                self._around.services.metrics.loop_failures.labels("hocuspocus join").inc()
-                self._log.exception("join failed", reason=type(error).__name__)
-                self._close_room()
-            else:
-                self._opening = None
-                return
-            delay = self._reopening.next_seconds()
 
     async def _join(self) -> None:
         assert self._address is not None
@@ -275,11 +242,6 @@ class Channel:
         for update, ticket in self._waiting.take():
             self._hand_in(room, session, update, ticket)
 
-    def _stop_opening(self) -> None:
-        opening, self._opening = self._opening, None
-        if opening is not None and opening is not asyncio.current_task():
-            opening.cancel()
-
     def _close_room(self) -> None:
         """What was sent is still taken in; that it was is told when the client has been asked for it again."""
         if self._room is None or self._session is None or self._line is None:
@@ -304,11 +266,11 @@ class Channel:
             self._shut(reason, is_denial=False)
         else:
             self._close_room()
-            self._open(self._reopening.next_seconds())
+            self._opening.again()
 
     def _bury(self) -> None:
         """The issue was purged: whatever the client has of it is refused, and no token helps."""
-        self._tell_refusal(PURGED)
+        self.answers.refused(PURGED)
         self._shut(PURGED)
 
     # What it says.
@@ -317,15 +279,15 @@ class Channel:
         if self._room is not None and self._session is not None:
             self._hand_in(self._room, self._session, update, ticket)
         elif self.is_shut:
-            self._drop(ticket)
+            self._tally.dropped(ticket)
             if self._may_return:
                 self._tokens.ask_to_return()
         elif ticket is not None and self._tally.owes:
-            self._drop(ticket)  # it may rest on what is lost, and is asked for together with that
+            self._tally.dropped(ticket)  # it may rest on what is lost, and is asked for together with that
         elif self._may_wait(len(update)):
             self._waiting.add(update, ticket)
         else:
-            self._drop(ticket)
+            self._tally.dropped(ticket)
 
     def _hear_question(self, state_vector: bytes) -> None:
         if self._room is not None and self._session is not None:
@@ -363,37 +325,26 @@ class Channel:
             room.submit(session, update, partial(self._settled, session, ticket))
             owed = 0.0 if self.admission.visit is None else self.admission.visit.edited(1)
             if owed > 0:
-                self._socket.keep_pace(owed)
+                self._socket.keep_pace(owed, self._around.services.metrics)
 
     def _settled(self, session: Session, ticket: Ticket, outcome: Outcome) -> None:
         """The receipt of an update: called after its COMMIT."""
         if session is not self._session:
             return
         if isinstance(outcome, Stored):
-            self._reopening.reset()
+            self._opening.stored()
         for _ in range(self._tally.settled(ticket, is_stored=isinstance(outcome, Stored))):
-            self.send(hocuspocus.STORED)
+            self.answers.send(hocuspocus.STORED)
         if isinstance(outcome, Rejected):
             self._reject(session, outcome.refused)
 
     def _reject(self, session: Session, refused: Refused) -> None:
-        """Providers ignore the status of a refusal, so applications are told in a message of theirs, once a reason.
-        A viewer may stay and read. For everybody else the document ends: whatever they write next rests on what was
+        """A viewer may stay and read. For everybody else the document ends: whatever they write next rests on what was
         refused, and only a copy that is opened anew is rid of it."""
-        self._tell_refusal(refused.reason)
+        self.answers.refused(refused.reason)
         if refused.reason != FORBIDDEN or session.may_comment:
             session.refuse(refused)
 
-    def _tell_refusal(self, reason: str) -> None:
-        self.send(hocuspocus.REFUSED)
-        if reason not in self._reasons_told:
-            self._reasons_told.add(reason)
-            self.send(hocuspocus.stateless(f'{{"refused":"{reason}"}}'))
-
-    def _drop(self, ticket: Ticket | None) -> None:
-        if ticket is not None:
-            self._tally.settled(ticket, is_stored=False)
-
     def _forget_waiting(self) -> None:
         for _, ticket in self._waiting.take():
-            self._drop(ticket)
+            self._tally.dropped(ticket)

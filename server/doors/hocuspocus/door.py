@@ -134,7 +134,7 @@ class HocuspocusPeer:
             del self._channels[header]
             channel.leave()
             if self._socket.knows_close:
-                channel.send(hocuspocus.close("provider_initiated"))
+                channel.answers.send(hocuspocus.close("provider_initiated"))
         else:
             channel.received(event)
 
@@ -184,5 +184,5 @@ class HocuspocusPeer:
             self._socket.send(hocuspocus.PING)
             return
         for channel in self._channels.values():  # any will do: it is the socket that its provider watches
-            channel.send(y_websocket.KEEP_ALIVE)
+            channel.answers.send(y_websocket.KEEP_ALIVE)
             return

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from server.doors.edit_pace import EditPace
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +21,7 @@ class HocuspocusLimits:
     authentication_timeout: float = 30.0
     behind_timeout: float = 30.0
     keep_alive_seconds: float = 20.0
-    # How much later a socket is read from whose user owes edits (`Visit.edited`); who owes more than the second is
-    # closed.
-    edit_delay_seconds: float = 1.0
-    edit_debt_seconds: float = 10.0
+    edits: EditPace = field(default_factory=EditPace)
     # How long before its token runs out a client is asked for another one.
     token_refresh_seconds: float = 60.0
     # Between two attempts to open an issue that could not be opened, and between two token requests to a client that

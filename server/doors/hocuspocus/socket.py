@@ -8,6 +8,7 @@ from collections.abc import Hashable
 from server import close_codes
 from server.auth import Credentials
 from server.doors.hocuspocus.limits import HocuspocusLimits
+from server.metrics import Metrics
 from server.websocket import PacedConnection
 
 
@@ -116,12 +117,9 @@ class SharedSocket:
             self.hold(self)
             self._lose_patience_later()
 
-    def keep_pace(self, owed: float) -> None:
-        """A user on it is over their rate by so many seconds: it is read from later, and comes again in the end."""
-        if owed > self._limits.edit_debt_seconds:
-            self.close(close_codes.TRY_LATER, "too many edits")
-        else:
-            self._connection.slow_down(min(owed, self._limits.edit_delay_seconds))
+    def keep_pace(self, owed: float, metrics: Metrics) -> None:
+        """A user on it is over their rate by so many seconds."""
+        self._limits.edits.keep(owed, self._connection.slow_down, self.close, metrics)
 
     async def until_writable(self) -> None:
         """Return when there is room, or when the socket is gone."""

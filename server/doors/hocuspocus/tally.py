@@ -86,6 +86,11 @@ class Tally:
             self._owed = 0
         return acknowledged
 
+    def dropped(self, ticket: Ticket | None) -> None:
+        """It will not be submitted. Without a ticket it was presence, which nobody counts."""
+        if ticket is not None:
+            self.settled(ticket, is_stored=False)
+
     def lost(self) -> None:
         """The room is gone: the outcomes that are still to come will not come, or can no longer be told."""
         self._round += 1
