@@ -103,6 +103,7 @@ def of_rates(settings: Settings) -> RateLimits:
         user_edits=_allowance(settings.max_user_edits),
         workspace_edits=_allowance(settings.max_workspace_edits),
         failures=Allowance(settings.failed_login_rate, settings.failed_logins),
+        edit_delay=settings.edit_delay_seconds,
         longest_delay=settings.failed_login_delay_seconds,
         offences=Allowance(settings.max_user_offences, settings.max_user_offences * OFFENCES_AT_ONCE),
     )

@@ -138,15 +138,15 @@ class Settings(BaseModel):
     max_receive_rate: ByteSize = _setting(16 * MIB, "bytes a second, likewise", ge=0)
     max_user_edits: float = _setting(
         20_000.0,
-        "edits a second of one user over all WebSockets, tenfold at once; who makes more is read from later, then told"
-        " when to come again, then closed; 0 for any",
+        "edits a second of one user over all WebSockets and requests, tenfold at once; who makes more is heard later,"
+        " then told when to come again, then closed; 0 for any",
         ge=0,
     )
     max_workspace_edits: float = _setting(100_000.0, "of all users of one workspace, likewise", ge=0)
     edit_delay_seconds: float = _setting(
         1.0,
-        "how much later such a WebSocket is read from at most; beyond it a native client's edits are nacked with"
-        " retry_after, and one that does not wait is closed 4429",
+        "how much later such a WebSocket is read from, and such a request answered, at most; beyond it a native"
+        " client's edits are nacked with retry_after, one that does not wait is closed 4429, and requests are answered 429",
         gt=0,
         le=60,
     )

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from uuid import UUID
 
 from server.feed_readers import PageLimits, RowsReader
 from server.outbox_batch import DUPLICATE, RETRY, Batch, OutboxLimits, OutboxServices, Result, Wanted
 from server.permissions import Identity
+from server.rates import Granted
 from storage.store import ProjectedIssue, Workspace
 from storage.sync_queue import REJECTED, Begun, Known, Sender
+
+Grant = Callable[[Sequence[int]], Awaitable[Granted]]
+
+
+async def _all(parts: Sequence[int]) -> Granted:
+    return Granted(len(parts))
 
 
 class Outbox:
@@ -21,10 +28,16 @@ class Outbox:
         self.limits = limits or OutboxLimits()
 
     async def take(
-        self, workspace: Workspace, identity: Identity, device: str, wanted: Sequence[Wanted]
+        self,
+        workspace: Workspace,
+        identity: Identity,
+        device: str,
+        wanted: Sequence[Wanted],
+        grant: Grant = _all,
     ) -> dict[str, Result]:
         """Make operations, those of an issue in order; what became of each, by id. Ids are different from each other.
-        Raises `StoreUnavailable`; then all may be sent again."""
+        `grant` is asked how many new ones may be made now; the others are to be sent again. Raises `StoreUnavailable`;
+        then all may be sent again."""
         services = self._services
         sender = Sender(workspace.id, identity.user_id, device)
         now = services.clock.now()
@@ -34,7 +47,7 @@ class Outbox:
         batch = Batch(services, self.limits, workspace, identity, sender, wanted)
         for known in claimed.known.values():
             batch.results[known.id] = _known(known)
-        work = _by_issue(wanted, begun, claimed.new, batch)
+        work = _by_issue(wanted, begun, await _granted(wanted, claimed.new, grant, batch), batch)
         async with asyncio.TaskGroup() as tasks:
             for issue, (ready, new) in work.items():
                 tasks.create_task(batch.make(issue, ready, new))
@@ -68,6 +81,15 @@ def _known(known: Known) -> Result:
     if known.outcome == REJECTED:
         return Result(REJECTED, error=known.error, field=known.field)
     return Result(DUPLICATE, first=known.outcome, seq=known.seq, version=known.version)
+
+
+async def _granted(wanted: Sequence[Wanted], new: Collection[str], grant: Grant, batch: Batch) -> Collection[str]:
+    """Those that are to be made now. They are the first ones, so that nothing of an issue overtakes another."""
+    in_order = [each.queued.id for each in wanted if each.queued.id in new]
+    granted = await grant([1] * len(in_order))
+    for late in in_order[granted.parts :]:
+        batch.results[late] = Result(RETRY, error="too many edits", retry_after=granted.retry_after)
+    return set(in_order[: granted.parts])
 
 
 def _by_issue(

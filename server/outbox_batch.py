@@ -38,7 +38,7 @@ from storage.sync_queue import (
 
 Status: TypeAlias = Literal["applied", "merged", "conflict", "duplicate", "rejected", "retry"]
 DUPLICATE: Final = "duplicate"  # it was made before
-RETRY: Final = "retry"  # somebody is at it, or it is unknown what became of it: send it again
+RETRY: Final = "retry"  # somebody is at it, it is too early, or unknown what became of it: send it again
 
 _FAILURES: Final = {
     edits.NOT_THERE: "there is no such record",
@@ -86,13 +86,14 @@ class Wanted:
 @dataclass(frozen=True, slots=True)
 class Result:
     """What became of an operation. `first`: of a duplicate, when it was made · `error` and `field`: why it was
-    rejected, `is_forbidden`: because they may not · `seq`: of the delta that holds it · `row`: the issue as it is now,
-    where its row is there in time."""
+    rejected, `is_forbidden`: because they may not · `retry_after`: seconds, where it came too early · `seq`: of the
+    delta that holds it · `row`: the issue as it is now, where its row is there in time."""
 
     status: Status
     first: Outcome | None = None
     error: str | None = None
     field: str | None = None
+    retry_after: int | None = None
     is_forbidden: bool = False
     seq: int | None = None
     version: int | None = None

@@ -5,10 +5,10 @@ answer. The buckets are in memory and of this node: a limit holds per node.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from math import ceil
-from typing import Final
+from math import ceil, floor
+from typing import Final, NamedTuple
 
 from server.addresses import is_loopback
 from server.auth import IdentityUnavailable
@@ -16,6 +16,7 @@ from server.buckets import Allowance, Buckets
 from server.clock import Clock
 from server.permissions import Identity
 
+_ANY_NUMBER: Final = 1 << 50
 _EDITS_TOGETHER: Final = 64  # of one socket, at most: they are counted in one go, for counting costs as much as gating
 
 
@@ -23,8 +24,8 @@ _EDITS_TOGETHER: Final = 64  # of one socket, at most: they are counted in one g
 class RateLimits:
     """Requests. `failures`: refused tokens of one address that are answered at once; each beyond them waits longer, at
     most `longest_delay` seconds, and at most `max_waiting` wait at a time. `offences`: sockets of one user that were
-    closed for what they sent; beyond them, further sockets wait likewise. `user_edits`, `workspace_edits`: that come by
-    sockets, all of them together."""
+    closed for what they sent; beyond them, further sockets wait likewise. `user_edits`, `workspace_edits`: however they
+    come, all of them together · `edit_delay`: seconds that somebody may owe of edits, and a request waits."""
 
     user: Allowance = field(default_factory=lambda: Allowance(1_000, 10_000))
     workspace: Allowance = field(default_factory=lambda: Allowance(5_000, 50_000))
@@ -33,8 +34,17 @@ class RateLimits:
     offences: Allowance = field(default_factory=lambda: Allowance(1, 20))
     user_edits: Allowance = field(default_factory=lambda: Allowance(20_000, 200_000))
     workspace_edits: Allowance = field(default_factory=lambda: Allowance(100_000, 1_000_000))
+    edit_delay: float = 1.0
     longest_delay: float = 10.0
     max_waiting: int = 1_000
+
+
+class Granted(NamedTuple):
+    """How many parts of a request may be made: the first ones. `retry_after`: whole seconds until more of them may be,
+    0 where all may."""
+
+    parts: int
+    retry_after: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +127,7 @@ class Rates:
         await self._wait("offences", delay)
 
     def edited(self, who: Identity, count: int) -> float:
-        """Count edits of theirs that came by a socket. In how many seconds what they owe is made up for; 0: nothing.
+        """Count edits of theirs that have come. In how many seconds what they owe is made up for; 0: nothing.
         A `count` of 0 only asks."""
         now = self._clock.monotonic()
         owed = max(
@@ -127,6 +137,29 @@ class Rates:
         if owed > 0 and count:
             self._on_refused("edits")
         return owed
+
+    async def grant(self, who: Identity, parts: Sequence[int]) -> Granted:
+        """Count the edits of a request whose parts have so many, each made whole or not at all: of those parts that
+        begin within what may be owed. Returns when they are made up for, so that whoever sends many is slowed down
+        before anything is refused."""
+        places, edits, granted = self._places_for_edits(who), 0, 0
+        while granted < len(parts) and edits < places:
+            edits += parts[granted]
+            granted += 1
+        owed = self.edited(who, edits)
+        if edits and owed > 0:
+            await asyncio.sleep(min(owed, self._limits.edit_delay))
+        if granted == len(parts):
+            return Granted(granted)
+        self._on_refused("edits")
+        return Granted(granted, max(1, ceil(self.edited(who, 0))))
+
+    def _places_for_edits(self, who: Identity) -> int:
+        """How many of theirs may begin now."""
+        now, most = self._clock.monotonic(), self._limits.edit_delay
+        kinds = ((self._user_edits, (who.workspace, who.user_id)), (self._workspace_edits, who.workspace))
+        rooms = [each.left(key, now) + most * each.allowance.rate for each, key in kinds if each.is_bounded]
+        return max(0, floor(min(rooms)) + 1) if rooms else _ANY_NUMBER
 
     async def _wait(self, name: str, delay: float) -> None:
         if delay > 0:

@@ -75,6 +75,7 @@ RESOLVE: Final = Operation(
     query=Query,
     body=Resolve,
     needs=may_edit,
+    edits=1,
     answers={HTTPStatus.OK: Answer("It is committed.", Conflict)},
     problems=(RESOLVED, PURGED, UNWRITABLE, FULL),
     headers=(DEVICE, IDEMPOTENCY_KEY),

@@ -40,6 +40,7 @@ from server.doors.rest.problems import (
     UNAVAILABLE,
     UNKNOWN_WORKSPACE,
     Problem,
+    too_many_edits,
 )
 from server.permissions import Identity
 from server.rates import Rates
@@ -127,7 +128,7 @@ class Frame:
             query = read_query(operation.query, request)
             sent = await read_bytes(request, operation.max_body_bytes) if operation.takes_body else b""
             body = read_body(operation.body, sent) if operation.takes_body else Nothing()
-            call = Call(place, query, body, request, request_id, workspace, caller)
+            call = Call(place, query, body, request, request_id, workspace, caller, rates=self._rates)
             answer = await self._once(served, call, sent)
         except Problem as problem:
             if problem.kind is FORBIDDEN and caller is not None:
@@ -155,7 +156,9 @@ class Frame:
         return await self._work(served, replace(call, answer_once=answer_once))
 
     async def _work(self, served: Served, call: Call[Any, Any, Any]) -> Reply | Response:
-        """What answers it; what of it they may not is noted."""
+        """What answers it; what of it they may not is noted. Raises `Problem` where its caller makes too many edits."""
+        if served.operation.edits and (retry_after := (await call.grant([served.operation.edits])).retry_after):
+            raise too_many_edits(retry_after)
         reply = await served.work(call)
         if isinstance(reply, Reply) and reply.forbidden is not None:
             told = {"reason": reply.forbidden}

@@ -155,6 +155,7 @@ REVERT: Final = Operation(
     query=Query,
     body=RevertRequest,
     needs=may_edit,
+    edits=1,
     audited=(),
     answers={HTTPStatus.OK: Answer("It is committed.", RevertResult)},
     problems=(PRECONDITION, TRIMMED, UNREADABLE, UNWRITABLE, FULL),

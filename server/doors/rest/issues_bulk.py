@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 from uuid import UUID
 
 from pydantic import BaseModel, Field
@@ -23,7 +23,7 @@ from server.doors.rest.issues_write import problem_of
 from server.doors.rest.models import IssueCreate, IssuePatch, Seq
 from server.doors.rest.operations import Answer, Call, Nothing, Operation, Query, Reply, Served
 from server.doors.rest.paths import InWorkspace
-from server.doors.rest.problems import ProblemDocument
+from server.doors.rest.problems import Problem, ProblemDocument, too_many_edits
 from server.muster import Entry, Muster
 from server.permissions import may_edit
 from server.record_errors import Forbidden, Invalid, RecordError
@@ -31,6 +31,9 @@ from server.records import OnlyAt, Records, Written
 
 BULK: Final = ISSUES + "/bulk"
 MAX_ITEMS: Final = 1_000
+_PASSING: Final = (HTTPStatus.TOO_MANY_REQUESTS,)  # asked again, it may be answered otherwise; 5xx too
+
+Told: TypeAlias = Written | RecordError | Problem | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +142,12 @@ class IssuesBulk:
         return await self._write(call, [Wanted(item.id, item.edit(), item.if_version) for item in call.body.issues])
 
     async def _write(self, call: Call[Any, Any, Any], wanted: Sequence[Wanted]) -> Reply:
-        told: list[Written | RecordError | None] = [_refusal(each.edit) for each in wanted]
+        told: list[Told] = [_refusal(each.edit) for each in wanted]
         of_issue: dict[UUID, list[int]] = {}
         for at, each in enumerate(wanted):
             if told[at] is None:
                 of_issue.setdefault(each.issue, []).append(at)
+        await self._put_off(call, of_issue, told)
         muster = Muster(len(of_issue), self._at_once)
 
         async def write(issue: UUID, items: list[int]) -> None:
@@ -159,9 +163,20 @@ class IssuesBulk:
             for issue, items in of_issue.items():
                 tasks.create_task(write(issue, items))
         results = [_result(each.issue, one, call.request_id) for each, one in zip(wanted, told, strict=True)]
-        is_final = all(result.status < HTTPStatus.INTERNAL_SERVER_ERROR for result in results)
+        is_final = not any(result.status in _PASSING or result.status >= 500 for result in results)
         forbidden = next((str(one) for one in told if isinstance(one, Forbidden)), None)
         return Reply(BulkResults(results=results), is_partial=True, is_final=is_final, forbidden=forbidden)
+
+    async def _put_off(self, call: Call[Any, Any, Any], of_issue: dict[UUID, list[int]], told: list[Told]) -> None:
+        """Take out the issues that may not be written now, and tell so of their items. What was made before, under the
+        same key, costs nothing. Raises `Problem` when nothing is left."""
+        new = [issue for issue in of_issue if call.once is None or issue not in call.once.made]
+        granted = await call.grant([len(of_issue[issue]) for issue in new])
+        for issue in new[granted.parts :]:
+            for at in of_issue.pop(issue):
+                told[at] = too_many_edits(granted.retry_after)
+        if new and not of_issue:
+            raise too_many_edits(granted.retry_after)
 
     async def _one(
         self, call: Call[Any, Any, Any], issue: UUID, wanted: Sequence[Wanted], entry: Entry
@@ -190,12 +205,12 @@ def _refusal(edit: Begin | Changes) -> Invalid | None:
     return None
 
 
-def _result(issue: UUID, told: Written | RecordError | None, request_id: str) -> BulkResult:
+def _result(issue: UUID, told: Told, request_id: str) -> BulkResult:
     assert told is not None
     if isinstance(told, Written):
         status = HTTPStatus.CREATED if told.is_new else HTTPStatus.OK
         result = BulkResult(status=status, id=issue, seq=told.seq)
         return result if told.version is None else result.model_copy(update={"version": told.version})
-    problem = problem_of(told)
+    problem = told if isinstance(told, Problem) else problem_of(told)
     document = ProblemDocument.model_validate(problem.document(request_id))
     return BulkResult(status=problem.kind.status, id=issue, problem=document)

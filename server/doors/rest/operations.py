@@ -6,7 +6,7 @@ A class that answers operations lists them as `[LIST.by(self.list), …]`; mypy 
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
@@ -33,6 +33,7 @@ from server.doors.rest.problems import (
     ProblemType,
 )
 from server.permissions import Identity
+from server.rates import Granted, Rates
 from storage.keyed_requests import Once
 from storage.store import Workspace
 
@@ -107,6 +108,11 @@ class Call(Generic[PLACE, QUERY, BODY]):
     caller: Identity | None = None
     once: Once | None = None
     answer_once: Callable[[bytes, Answering], Awaitable[Reply | Response]] | None = None
+    rates: Rates | None = None
+
+    async def grant(self, parts: Sequence[int]) -> Granted:
+        """How many of these may be made now, of so many edits each; see `Rates.grant`."""
+        return Granted(len(parts)) if self.rates is None else await self.rates.grant(self.identity, parts)
 
     async def answered(self, digest: bytes, answering: Answering) -> Reply | Response:
         """The answer to an upload that is whole now and has this digest: done once where the request has a key."""
@@ -151,7 +157,8 @@ class Operation(Generic[PLACE, QUERY, BODY]):
     are those beside what any operation may answer. `uploads`: media types of a body that is no JSON; `body` is
     `Nothing` then, and what answers it reads `call.request.stream()` itself, within bounds of its own. `audited`: it
     goes into the audit log with what the path names and these fields of the query and the body; None: it does not.
-    `syncs`: whoever asks has what is new by it, and is remembered for that (`last_sync_at`)."""
+    `syncs`: whoever asks has what is new by it, and is remembered for that (`last_sync_at`) · `edits`: of issues, that
+    it makes for its caller, whose rate they count towards; one with as many as its body holds asks `call.grant`."""
 
     method: Method
     path: str
@@ -171,6 +178,7 @@ class Operation(Generic[PLACE, QUERY, BODY]):
     max_body_bytes: int = MAX_BODY_BYTES
     audited: tuple[str, ...] | None = None
     syncs: bool = False
+    edits: int = 0
 
     def __post_init__(self) -> None:
         if set(re.findall(r"{(\w+)}", self.path)) != self.place.model_fields.keys():

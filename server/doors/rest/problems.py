@@ -300,7 +300,8 @@ TOO_MANY: Final = ProblemType(
     "too-many-requests",
     HTTPStatus.TOO_MANY_REQUESTS,
     "Too many requests",
-    "The user, the workspace or the address makes more requests than it may: `RateLimit-Policy` says which.",
+    "The user, the workspace or the address makes more requests than it may (`RateLimit-Policy` says which), or more "
+    "edits, or has more requests waiting for changes (`detail` says so).",
     "Wait as `Retry-After` says and send it again. Nothing was done.",
 )
 BUSY: Final = ProblemType(
@@ -331,5 +332,12 @@ NOT_PROJECTED: Final = ProblemType(
     "The read names a `min_seq` that the tables did not reach in time.",
     "Wait as `Retry-After` says and read again. A seq above the workspace's newest never comes.",
 )
+
+
+def too_many_edits(retry_after: int) -> Problem:
+    """Nothing was made of it; whole seconds until it may be."""
+    told = "the user or the workspace makes more edits than it may"
+    return Problem(TOO_MANY, told, headers={"Retry-After": str(retry_after)}, more={"retry_after": retry_after})
+
 
 CATALOGUE: Final = tuple(kind for kind in tuple(globals().values()) if isinstance(kind, ProblemType))

@@ -74,7 +74,9 @@ class Sync:
             else:
                 told.append(None)
                 batch.setdefault(one.queued.id, one)
-        results = await self._outbox.take(call.workspace, call.identity, device, list(batch.values())) if batch else {}
+        results: dict[str, Result] = {}
+        if batch:
+            results = await self._outbox.take(call.workspace, call.identity, device, list(batch.values()), call.grant)
         forbidden = next((each.error for each in results.values() if each.is_forbidden), None)
         answers = []
         for operation, rejected in zip(ids, told, strict=True):

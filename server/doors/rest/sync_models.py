@@ -75,7 +75,7 @@ class SyncRequest(Nothing):
 class SyncResult(BaseModel):
     """What became of an operation, in the order of the request. `id`: null where none could be read · `outcome`: of a
     duplicate, what it was when it was made · `record`: as it is now, null where there is none or it cannot be read yet
-    · `seq`: of the edit · `version`: of the record with it."""
+    · `seq`: of the edit · `version`: of the record with it · `retry_after`: seconds, where it comes too early."""
 
     id: str | None
     status: Status
@@ -85,6 +85,7 @@ class SyncResult(BaseModel):
     record: Issue | None = None
     seq: int | None = None
     version: int | None = None
+    retry_after: int | None = None
 
     @classmethod
     def of(cls, operation: str | None, result: Result) -> Self:
@@ -98,6 +99,7 @@ class SyncResult(BaseModel):
             record=None if result.row is None else Issue.of(result.row),
             seq=result.seq,
             version=result.version,
+            retry_after=result.retry_after,
         )
 
 

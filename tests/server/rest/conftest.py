@@ -31,6 +31,7 @@ from server.limits import HubLimits
 from server.metrics import Metrics
 from server.outbox import Outbox
 from server.outbox_batch import OutboxLimits, OutboxServices
+from server.rates import Rates
 from server.records import Records, RecordServices
 from storage.activity import Activity
 from storage.audit_log import AuditLog
@@ -159,8 +160,19 @@ def hub_limits() -> HubLimits:
 
 
 @pytest.fixture
+def rates() -> Rates | None:
+    """None: nobody is limited."""
+    return None
+
+
+@pytest.fixture
 async def api(
-    store: PostgresStore, dsn: str, outbox_limits: OutboxLimits, hub_limits: HubLimits, requests_clock: Later
+    store: PostgresStore,
+    dsn: str,
+    outbox_limits: OutboxLimits,
+    hub_limits: HubLimits,
+    requests_clock: Later,
+    rates: Rates | None,
 ) -> AsyncIterator[Api]:
     await store.create_workspace("main", "Main")
     await store.create_workspace("other", "Other")
@@ -186,7 +198,7 @@ async def api(
         served = operations_of(services)
         audit = Audit(AuditLog(database), store, VirtualClock(), AuditLimits(), lambda: None)
         repeats = Repeats(KeyedRequests(database), requests_clock)
-        app = http_app(Metrics(), ready, routes_of(Frame(store, verify, audit.note, repeats=repeats), served))
+        app = http_app(Metrics(), ready, routes_of(Frame(store, verify, audit.note, rates, repeats), served))
         yield Api(app, home, database, connection, audit)
         await feeds.close()
     await connection.close()

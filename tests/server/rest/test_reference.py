@@ -20,7 +20,7 @@ from server.doors.rest.problems import CATALOGUE, TYPE_PREFIX
 from server.doors.rest.routes import routes_of
 from server.doors.rest.transfer import TransferServices
 from server.metrics import Metrics
-from server.permissions import may_read
+from server.permissions import may_comment, may_edit, may_read
 from tests.server.rest.asking import NO_ACCOUNTS, NO_CONFLICTS, NO_FEEDS, NO_OUTBOX, ask, ask_raw, everywhere, verify
 from tests.server.rest.conftest import Api
 
@@ -44,6 +44,12 @@ async def served() -> list[Served]:
             NO_FEEDS,
         )
     )
+
+
+async def test_every_operation_that_edits_issues_counts_edits(served: list[Served]) -> None:
+    writes = [each.operation for each in served if each.operation.needs in (may_edit, may_comment)]
+    uncounted = {each.id for each in writes if not each.edits}
+    assert uncounted == {"createIssues", "patchIssues", "sync"}, "who ask for as many as their bodies hold"
 
 
 @pytest.fixture
