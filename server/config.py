@@ -146,7 +146,7 @@ class Settings(BaseModel):
     edit_delay_seconds: float = _setting(
         1.0,
         "how much later such a WebSocket is read from, and such a request answered, at most; beyond it a native"
-        " client's edits are nacked with retry_after, one that does not wait is closed 4429, and requests are answered 429",
+        " client's edits are nacked with retry_after, one that does not wait is closed 4429; requests are answered 429",
         gt=0,
         le=60,
     )
