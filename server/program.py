@@ -96,10 +96,12 @@ def _serve_command() -> Callable[..., None]:
                     help=_help(field),
                     metavar="VALUE",
                     show_default=False,
+                    rich_help_panel=group.heading(),
                 ),
             ],
         )
-        for name, field in Settings.model_fields.items()
+        for group in config.GROUPS
+        for name, field in group.model_fields.items()
     ]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {}
