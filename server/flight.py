@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from crdt.index import Index
-from server.intake import Batch
+from server.batch import Batch
 from storage.store import NewDelta
 
 

@@ -14,21 +14,22 @@ from datetime import timedelta
 import structlog
 
 from crdt.errors import Refused
-from crdt.gate import fold
 from crdt.index import Index
 from crdt.native import PURGED
 from crdt.records import FieldWrite, Overwrite
 from crdt.update import merge
 from server import close_codes
+from server.batch import Batch
 from server.claims import Claims
 from server.committed import Committed
 from server.feeder import Feeder
 from server.flight import Flight, union
 from server.gaps import Submission
 from server.ground import Ground
-from server.intake import Batch, Intake, Outgrown
+from server.intake import Intake
+from server.judging import Outgrown
 from server.session import Receipt, Session
-from storage.conflict_findings import arrival_of, conflicts_of
+from storage.conflict_findings import conflicts_of
 from storage.engine import IssueKey
 from storage.errors import Overloaded, Overtaken, StoreError
 from storage.store import Delta
@@ -51,10 +52,10 @@ class Room:
         self._feeder = Feeder(key, committed, ground)
         index.announced = self._feeder.presence.users
         index.stored_bytes = committed.size_bytes
-        self._intake = Intake(key, index, ground, self._feeder.ask)
+        self._intake = Intake(key, index, ground, self._feeder.ask, self._wake)
         self._claims = Claims(index)
         self._is_sealed = False
-        self._is_busy = False  # a turn is due, a commit in flight, or a large update being checked
+        self._is_busy = False  # a turn is due, a commit in flight, or an update being checked that goes alone
         self._is_checking = False
         self._flight: Flight | None = None
         self._fed: set[int] = set()  # seqs fed by the relay while a commit is in flight
@@ -80,7 +81,7 @@ class Room:
     @property
     def is_settled(self) -> bool:
         """Whether nothing waits or is in flight."""
-        return self._flight is None and (self.is_closed or (not self._is_busy and self._intake.gaps.is_empty))
+        return self._flight is None and (self.is_closed or (not self._is_busy and self._intake.is_settled))
 
     @property
     def is_idle(self) -> bool:
@@ -172,9 +173,7 @@ class Room:
         before = dict(self._intake.index.state_vector)
         try:
             for delta in news:
-                verdict = fold(self._intake.index, delta.update, delta.actor_id, arrival_of(delta))
-                if verdict.gap:
-                    self._log.error("log is not causally closed", seq=delta.seq)
+                verdict = self._intake.fold(delta)
                 if verdict.overwrites:
                     self._late.append((delta, verdict.overwrites))
         except Refused as refused:
@@ -335,8 +334,7 @@ class Room:
             self._ground.conflicts.late(self.key, max(self.seq, delta.seq), found, delta.created_at)
 
     async def _check(self, submission: Submission) -> None:
-        """A large update, or one that may be overtaken, is checked by an engine, on a copy of the index; everything
-        behind it waits."""
+        """What goes alone is checked by an engine, on a copy of the index; everything behind it waits."""
         batch, before = Batch(), self._intake.index
         try:
             await self._intake.check(batch, submission)
@@ -379,6 +377,9 @@ class Room:
         if self.is_closed:
             return
         self._intake.retry(session)
+        self._wake()
+
+    def _wake(self) -> None:
         if not self._is_busy:
             self._is_busy = True
             self._turn()

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from server.batch import Batch
 from server.flight import Flight
 from server.gaps import Gaps
-from server.intake import Batch
 from server.room import Room
 from tests.simulation import fleet, world
 from tests.simulation.oracle import LawBroken
