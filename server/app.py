@@ -281,7 +281,9 @@ class Node:
         )
         opened, records = self._opened, self._records
         imports = ImportServices(records, opened.imports, opened.issues, opened.store, self._clock)
-        transfer = TransferServices(imports, opened.serving_dsn, self._settings.max_import_bytes)
+        transfer = TransferServices(
+            imports, opened.serving_dsn, self._settings.max_import_bytes, self._settings.transfers_at_once
+        )
         conflicts = ConflictServices(opened.store.ledger, self._decisions)
         people = (opened.people, opened.logins, opened.visitors, opened.audit_log)
         accounts = Accounts(*people, self._gatehouse.sign_ins, self._clock)
@@ -298,7 +300,6 @@ class Node:
             ),
             bounds.of_outbox(self._settings),
         )
-        at_once = self._settings.bulk_issues_at_once
         past = self._past()
         services = ApiServices(
             opened.issues,
@@ -310,8 +311,7 @@ class Node:
             outbox,
             self._gatehouse.everywhere,
             self._feeds,
-            bulk_issues_at_once=at_once,
-            polls=bounds.of_polls(self._settings),
+            bounds.of_rest(self._settings),
         )
         return routes_of(frame, operations_of(services))
 

@@ -16,6 +16,7 @@ from server.config import Settings
 from server.doors.edit_pace import EditPace
 from server.doors.hocuspocus import HocuspocusLimits
 from server.doors.native.limits import NativeLimits
+from server.doors.rest.limits import RestLimits
 from server.doors.rest.polls import PollLimits
 from server.doors.yjs import DoorLimits
 from server.engine import EngineLimits
@@ -41,8 +42,7 @@ from storage.timeline import TimelineLimits
 from storage.words import WordsLimits
 
 ANY_NUMBER: Final = 1 << 50  # in place of 0
-BURST_SECONDS: Final = 10  # of a rate, at once after a rest
-OFFENCES_AT_ONCE: Final = 20  # likewise
+# Of a command, which nobody else asks for anything.
 QUIET_ROOMS: Final = 256  # four times as many as an import writes at a time
 QUIET_BYTES: Final = 16 * 1024 * 1024
 QUIET_SWEEP_SECONDS: Final = 0.25
@@ -91,21 +91,22 @@ def of_sync_queue(settings: Settings) -> SyncQueueLimits:
 
 def of_audit(settings: Settings) -> AuditLimits:
     """The audit log."""
-    return AuditLimits(days=settings.audit_days)
+    refusals = Allowance(settings.audit_refusals_per_minute / 60, settings.audit_refusals)
+    return AuditLimits(days=settings.audit_days, refusals=refusals)
 
 
 def of_rates(settings: Settings) -> RateLimits:
     """Requests, by who makes them."""
     return RateLimits(
-        user=_allowance(settings.max_user_requests),
-        workspace=_allowance(settings.max_workspace_requests),
-        address=_allowance(settings.max_address_requests),
-        user_edits=_allowance(settings.max_user_edits),
-        workspace_edits=_allowance(settings.max_workspace_edits),
+        user=_allowance(settings, settings.max_user_requests),
+        workspace=_allowance(settings, settings.max_workspace_requests),
+        address=_allowance(settings, settings.max_address_requests),
+        user_edits=_allowance(settings, settings.max_user_edits),
+        workspace_edits=_allowance(settings, settings.max_workspace_edits),
         failures=Allowance(settings.failed_login_rate, settings.failed_logins),
         edit_delay=settings.edit_delay_seconds,
         longest_delay=settings.failed_login_delay_seconds,
-        offences=Allowance(settings.max_user_offences, settings.max_user_offences * OFFENCES_AT_ONCE),
+        offences=Allowance(settings.user_offence_rate, settings.user_offences),
     )
 
 
@@ -116,11 +117,24 @@ def of_polls(settings: Settings) -> PollLimits:
         workspace=settings.max_workspace_polls,
         user=settings.max_user_polls,
         address=settings.max_address_polls,
+        longest_seconds=settings.max_poll_seconds,
     )
 
 
-def _allowance(rate: float) -> Allowance:
-    return Allowance(rate, rate * BURST_SECONDS)
+def of_rest(settings: Settings) -> RestLimits:
+    """A request of `/v1`."""
+    return RestLimits(
+        body_bytes=settings.max_body_bytes,
+        page=settings.max_page,
+        bulk_issues=settings.max_bulk_issues,
+        bulk_issues_at_once=settings.bulk_issues_at_once,
+        min_seq_seconds=settings.min_seq_timeout_seconds,
+        polls=of_polls(settings),
+    )
+
+
+def _allowance(settings: Settings, rate: float) -> Allowance:
+    return Allowance(rate, rate * settings.burst_seconds)
 
 
 def of_requests(settings: Settings) -> RequestLimits:
@@ -135,14 +149,15 @@ def of_sockets(settings: Settings) -> SocketLimits:
         max_connections=settings.max_connections,
         max_address_connections=settings.max_address_connections,
         max_message_bytes=settings.max_message_bytes,
+        max_small_fragments=settings.max_small_fragments,
         high_water_bytes=settings.max_buffered_bytes // 2,
         subprotocols=(SUBPROTOCOL,),
         ping_interval_seconds=settings.ping_interval_seconds,
         pong_timeout_seconds=settings.pong_timeout_seconds,
         close_timeout_seconds=settings.close_timeout_seconds,
         pace=PaceLimits(
-            _allowance(settings.max_message_rate),
-            _allowance(settings.max_receive_rate),
+            _allowance(settings, settings.max_message_rate),
+            _allowance(settings, settings.max_receive_rate),
         ),
         trusted_proxies=proxies(settings.trusted_proxy),
     )
@@ -200,6 +215,7 @@ def of_native(settings: Settings) -> NativeLimits:
         waiting_bytes=settings.max_waiting_bytes,
         message_rate=round(settings.max_message_rate),
         byte_rate=settings.max_receive_rate,
+        edit_rate=round(settings.max_user_edits),
         issue_bytes=settings.max_issue_bytes,
         issue_structs=settings.max_issue_structs,
         issue_tombstones=settings.max_issue_tombstones,

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Final
 
-_MAX_BUCKETS: Final = 10_000  # of each kind
+_MAX_BUCKETS: Final = 10_000  # of each kind: a megabyte or two; who has not asked for a while loses nothing by it
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from storage.store import Store
 
 log = structlog.get_logger()
 
-_MAX_KNOWN: Final = 10_000
+_MAX_KNOWN: Final = 10_000  # of what Postgres says again when it is asked
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from server.addresses import is_loopback
 from server.config import BadSettings, Settings
 
-CORS_SECONDS = 600  # for so long a browser does not ask again whether it may
+CORS_SECONDS = 600  # a browser does not ask again for so long whether it may; it bounds nobody, and browsers bound it
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 

@@ -24,7 +24,7 @@ from server.websocket.asgi import AsgiEndpoint
 from server.websocket.picows import PicowsEndpoint
 from server.websocket.strangers import refuse_later
 
-BACKLOG: Final = 2048
+BACKLOG: Final = 2048  # the system bounds it (net.core.somaxconn)
 _HEAD_TOO_LONG: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 )

@@ -71,7 +71,7 @@ async def open_store(settings: Settings, *, serving: bool = False) -> AsyncItera
         stack.push_async_callback(store.close, CLOSE_SECONDS)
         yield Opened(
             store=store,
-            issues=IssueReader(database),
+            issues=IssueReader(database, settings.list_timeout_seconds),
             log=LogReader(database),
             words=Words(database, bounds.of_words(settings)),
             imports=ImportLedger(database),

@@ -27,7 +27,6 @@ from storage.isolation import ANALYST, SERVER, Connection
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _TAKEN: Final = (ANALYST, SERVER, "public", "none")
 _ITERATIONS: Final = 4096  # Postgres' own default
-_CONNECTIONS_MAX: Final = 5
 # Defaults of its sessions; who may read may also change them, so they protect against oversights only.
 _SESSION_SETTINGS: Final = (
     ("default_transaction_read_only", "on"),
@@ -56,9 +55,11 @@ class Grant:
     granted_at: datetime
 
 
-async def grant(dsn: str, workspace_id: int, role: str, *, new_password: bool = False) -> str | None:
-    """Let that login read a workspace; make it if there is none. Returns its password if it has a new one, which is
-    stored nowhere. Raises `AnalystError`."""
+async def grant(
+    dsn: str, workspace_id: int, role: str, *, new_password: bool = False, connections: int = 5
+) -> str | None:
+    """Let that login read a workspace, over so many connections at a time; make it if there is none. Returns its
+    password if it has a new one, which is stored nowhere. Raises `AnalystError`."""
     if not _NAME.fullmatch(role) or role.startswith("pg_") or role in _TAKEN:
         raise AnalystError(f"{role!r} cannot be the name of a login: take small letters, digits and _, at most 63")
     async with _as_owner(dsn) as owner:
@@ -70,6 +71,7 @@ async def grant(dsn: str, workspace_id: int, role: str, *, new_password: bool = 
         password = secrets.token_urlsafe(24) if new_password or is_analyst is None else None
         if is_analyst is None:
             await _create(owner, role)
+        await owner.execute(f'ALTER ROLE "{role}" CONNECTION LIMIT {connections:d}')
         if password is not None:
             await owner.execute(f"ALTER ROLE \"{role}\" PASSWORD '{verifier(password)}'")
         # Beyond what everybody may it changes nothing, but with it no other database's revoke drops the role.
@@ -115,7 +117,7 @@ def verifier(password: str) -> str:
 
 
 async def _create(owner: Connection, role: str) -> None:
-    await owner.execute(f'CREATE ROLE "{role}" LOGIN CONNECTION LIMIT {_CONNECTIONS_MAX} IN ROLE {ANALYST}')
+    await owner.execute(f'CREATE ROLE "{role}" LOGIN IN ROLE {ANALYST}')
     for name, value in _SESSION_SETTINGS:
         await owner.execute(f"ALTER ROLE \"{role}\" SET {name} = '{value}'")
 

@@ -21,7 +21,6 @@ from storage.store import ProjectedIssue
 from storage.tables import issue_labels, issue_words, issues, tombstones, workspaces
 from storage.tables.issue_queries import MANY, MOST, IssueQuery, KeysetValue, find, statement
 
-_LIST_SECONDS: Final = 5.0  # a search for what nearly everything holds, in a big workspace, is given up
 _TRIGRAM_CHARS: Final = 3
 # The name of a statement that is planned each time, for its arguments: one that is kept is soon planned for all alike.
 _ANEW: Final = ""
@@ -41,10 +40,12 @@ class IssuePage:
 
 
 class IssueReader:
-    """Reads `issues`; writes nothing. Every method raises `StoreUnavailable` when there is no answer."""
+    """Reads `issues`; writes nothing. Every method raises `StoreUnavailable` when there is no answer; what may look at
+    many rows, such as a search for what nearly everything holds, is given up after `list_seconds`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, list_seconds: float = 5.0) -> None:
         self._database = database
+        self._list_seconds = list_seconds
         self._has_trigrams: bool | None = None  # not looked yet
 
     async def one(self, workspace_id: int, issue_id: UUID) -> ProjectedIssue | None:
@@ -59,7 +60,7 @@ class IssueReader:
         """Up to `query.limit` rows."""
         async with self._database.session("list issues", workspace_id) as connection:
             if query.text is None:
-                rows = await _fetch(connection, *statement(workspace_id, query))
+                rows = await self._fetch(connection, *statement(workspace_id, query))
             else:
                 rows = await self._found(connection, workspace_id, query, query.text)
         page = [issues.projected_issue(row) for row in rows[: query.limit]]
@@ -84,7 +85,7 @@ class IssueReader:
     async def label_counts(self, workspace_id: int, *, after: str, limit: int) -> list[tuple[str, int]]:
         """Labels of issues that are not deleted, by name, behind `after`, with how many issues have each."""
         async with self._database.session("count labels", workspace_id) as connection:
-            rows = await connection.fetch(issue_labels.COUNTS, workspace_id, after, limit, timeout=_LIST_SECONDS)
+            rows = await connection.fetch(issue_labels.COUNTS, workspace_id, after, limit, timeout=self._list_seconds)
         return [(row["label"], row["issues"]) for row in rows]
 
     async def wait_for(self, workspace_id: int, seq: int, seconds: float, *, with_words: bool = False) -> bool:
@@ -113,11 +114,11 @@ class IssueReader:
         """What little holds is looked up; of what much holds, the order is walked until a page is full."""
         words = await self._words(connection, text)
         found = None
-        if await _estimated(connection, workspace_id, text) <= MANY:
+        if await self._estimated(connection, workspace_id, text) <= MANY:
             sql, arguments = find(workspace_id, text, words, MOST + 1)
-            ids = await connection.fetchval(sql, *arguments, timeout=_LIST_SECONDS) or []
+            ids = await connection.fetchval(sql, *arguments, timeout=self._list_seconds) or []
             found = None if len(ids) > MOST else ids
-        return await _fetch(connection, *statement(workspace_id, query, words=words, found=found))
+        return await self._fetch(connection, *statement(workspace_id, query, words=words, found=found))
 
     async def _words(self, connection: Connection, text: str) -> str:
         if len(text) >= _TRIGRAM_CHARS and await self._look_for_trigrams(connection):
@@ -129,20 +130,19 @@ class IssueReader:
             self._has_trigrams = await connection.fetchval(issue_words.HAS_TRIGRAMS)
         return bool(self._has_trigrams)
 
+    async def _estimated(self, connection: Connection, workspace_id: int, text: str) -> float:
+        """About how many issues hold all words of a text, told from what Postgres knows without looking. Without end
+        where it would not look into the index of words: there are few rows, or a policy keeps it out
+        (docs/isolation.md)."""
+        planned = await connection.prepare(issue_words.ESTIMATE, name=_ANEW)
+        [told] = json.loads(await planned.fetchval(workspace_id, text, timeout=self._list_seconds))
+        return float(told["Plan"]["Plan Rows"]) if _uses(told["Plan"], issue_words.INDEX) else math.inf
 
-async def _estimated(connection: Connection, workspace_id: int, text: str) -> float:
-    """About how many issues hold all words of a text, told from what Postgres knows without looking. Without end where
-    it would not look into the index of words: there are few rows, or a policy keeps it out (docs/isolation.md)."""
-    planned = await connection.prepare(issue_words.ESTIMATE, name=_ANEW)
-    [told] = json.loads(await planned.fetchval(workspace_id, text, timeout=_LIST_SECONDS))
-    return float(told["Plan"]["Plan Rows"]) if _uses(told["Plan"], issue_words.INDEX) else math.inf
+    async def _fetch(self, connection: Connection, sql: str, arguments: Sequence[object]) -> list[asyncpg.Record]:
+        """Which index is best depends on how many issues a filter finds."""
+        planned = await connection.prepare(sql, name=_ANEW)
+        return await planned.fetch(*arguments, timeout=self._list_seconds)
 
 
 def _uses(plan: Mapping[str, Any], index: str) -> bool:
     return plan.get("Index Name") == index or any(_uses(part, index) for part in plan.get("Plans", ()))
-
-
-async def _fetch(connection: Connection, sql: str, arguments: Sequence[object]) -> list[asyncpg.Record]:
-    """Which index is best depends on how many issues a filter finds."""
-    planned = await connection.prepare(sql, name=_ANEW)
-    return await planned.fetch(*arguments, timeout=_LIST_SECONDS)

@@ -11,7 +11,7 @@ import jwt
 
 from server.auth.refusals import TokenExpired, TokenRefused
 
-MAX_TOKEN_CHARS: Final = 16_384
+MAX_TOKEN_CHARS: Final = 16_384  # of the format: it has to fit into a header
 HS256: Final = "HS256"
 EDDSA: Final = "EdDSA"
 _PUBLIC_ALGORITHMS: Final = {
@@ -21,7 +21,7 @@ _PUBLIC_ALGORITHMS: Final = {
     ("OKP", "Ed25519"): EDDSA,
 }
 _RSA_BITS: Final = range(2048, 8192 + 1)  # shorter ones prove nothing, longer ones take long to verify
-MAX_KEYS: Final = 100
+MAX_KEYS: Final = 100  # of one provider, whom the operator trusts; each costs a look at every token
 _WRONG: Final[Mapping[type[Exception], str]] = {
     jwt.InvalidSignatureError: "its signature does not fit",
     jwt.InvalidAlgorithmError: "its algorithm is not the key's",

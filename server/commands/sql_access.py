@@ -29,7 +29,10 @@ def grant_access(
 
     async def work(desk: Reception) -> int:
         found = await desk.workspace(workspace)
-        password = await analysts.grant(desk.opened.dsn, found.id, login, new_password=new_password)
+        connections = desk.settings.analyst_connections
+        password = await analysts.grant(
+            desk.opened.dsn, found.id, login, new_password=new_password, connections=connections
+        )
         await desk.audit(found, "grantSqlAccess", login=login)
         print(f"{login} reads {workspace}")
         if password is not None:

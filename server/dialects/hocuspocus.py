@@ -39,6 +39,7 @@ TOKEN: Final = 0
 DENIED: Final = 1
 AUTHENTICATED: Final = 2
 
+# Of the format: our slugs and ids, tokens and versions are shorter.
 MAX_ADDRESS_BYTES: Final = 512
 MAX_TOKEN_BYTES: Final = 16 * 1024
 MAX_VERSION_BYTES: Final = 64

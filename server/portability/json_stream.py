@@ -10,7 +10,7 @@ from typing import IO, Any, Final
 from server.portability.imported import NotReadable
 from server.portability.lines import not_utf8, without_mark
 
-MAX_ELEMENT_CHARS: Final = 64 * 1024 * 1024
+MAX_ELEMENT_CHARS: Final = 64 * 1024 * 1024  # as `MAX_LINE_BYTES`
 _CHUNK_BYTES: Final = 64 * 1024
 _AFTER_NUMBERS: Final = frozenset(",]} \t\r\n")
 _NEAR: Final = 12  # an escape or a literal that was cut is reported so far from the end at most

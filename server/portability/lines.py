@@ -8,6 +8,8 @@ from typing import IO, Final
 
 from server.portability.imported import NotReadable
 
+# As much as an issue may hold: a longer line is no record of any of these formats. What a client may send is bounded by
+# `max-import-bytes`.
 MAX_LINE_BYTES: Final = 64 * 1024 * 1024
 
 _OTHER_MARKS: Final = (

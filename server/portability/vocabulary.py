@@ -13,7 +13,7 @@ from crdt.issue import MAX_SHORT_CHARS, IssueContent
 
 Word = TypeVar("Word", bound=tuple[str, ...])
 
-MAX_WORDS: Final = 1_000
+MAX_WORDS: Final = 1_000  # of a report for people
 STATUS: Final = "status"
 PRIORITY: Final = "priority"
 

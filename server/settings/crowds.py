@@ -19,7 +19,7 @@ class Crowds(Group):
     )
     address_stranger_rate: float = setting(10.0, "of those forgiven in a second; 0 for any number of them", ge=0)
     max_user_requests: float = setting(
-        1_000.0, "HTTP requests a second of one user, tenfold at once; more are answered 429; 0 for any", ge=0
+        1_000.0, "HTTP requests a second of one user; more are answered 429; 0 for any", ge=0
     )
     max_workspace_requests: float = setting(5_000.0, "of one workspace, likewise", ge=0)
     max_address_requests: float = setting(2_000.0, "from one address but this machine's, likewise", ge=0)
@@ -29,14 +29,15 @@ class Crowds(Group):
     max_workspace_polls: int = setting(1_000, "of them in one workspace", ge=1)
     max_user_polls: int = setting(100, "of them of one user", ge=1)
     max_address_polls: int = setting(500, "of them from one address but this machine's", ge=1)
+    max_poll_seconds: float = setting(60.0, "that one of them waits at most, whatever it asks for", gt=0, le=600)
     max_message_rate: float = setting(
-        5_000.0, "messages a second from one WebSocket, tenfold at once; more are read later; 0 for any", ge=0
+        5_000.0, "messages a second from one WebSocket; more are read later; 0 for any", ge=0
     )
     max_receive_rate: ByteSize = setting(16 * MIB, "bytes a second, likewise", ge=0)
     max_user_edits: float = setting(
         20_000.0,
-        "edits a second of one user over all WebSockets and requests, tenfold at once; who makes more is heard later,"
-        " then told when to come again, then closed; 0 for any",
+        "edits a second of one user over all WebSockets and requests; who makes more is heard later, then told when to"
+        " come again, then closed; 0 for any",
         ge=0,
     )
     max_workspace_edits: float = setting(100_000.0, "of all users of one workspace, likewise", ge=0)
@@ -50,12 +51,15 @@ class Crowds(Group):
     edit_debt_seconds: float = setting(
         10.0, "beyond so much the WebSocket of a Yjs client, which knows no such answer, is closed 1013", gt=0, le=600
     )
-    max_user_offences: float = setting(
-        1.0,
-        "sockets of one user a second that are closed for what they sent, twentyfold at once; further ones wait, for"
-        " up to 10 s; 0 for any",
-        ge=0,
+    burst_seconds: float = setting(
+        10.0, "of each of these rates may come at once after a rest: by default ten times a second's", gt=0, le=3600
     )
+    user_offences: float = setting(
+        20.0,
+        "sockets of one user that are closed for what they sent before further ones wait, as refused tokens do",
+        ge=1,
+    )
+    user_offence_rate: float = setting(1.0, "of them a second in the long run; 0 for any", ge=0)
     failed_logins: float = setting(
         20.0, "refused tokens of one address but this machine's that are answered at once; then each waits longer", ge=1
     )

@@ -26,4 +26,8 @@ class Keeping(Group):
     purge_after_days: float = setting(
         30.0, "a deleted issue that nobody touches for so long is removed for good; 0 keeps it", ge=0
     )
+    audit_refusals: float = setting(
+        100.0, "rows of the audit log for refusals in a workspace at once; further ones are counted together", ge=1
+    )
+    audit_refusals_per_minute: float = setting(20.0, "of them in the long run; 0 for any", ge=0)
     audit_days: float = setting(365.0, "before a row of the audit log is deleted; 0 keeps it", ge=0)

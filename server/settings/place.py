@@ -25,6 +25,9 @@ class Place(Group):
     max_database_connections: int = setting(
         8, "connections this node opens to Postgres, besides the one that appends", ge=4
     )
+    analyst_connections: int = setting(
+        5, "connections to Postgres of a login that `syncline sql-access grant` makes or grants more", ge=1, le=1_000
+    )
     websocket: Literal["picows", "asgi"] = setting("picows", "what carries WebSocket frames; asgi is the slow fallback")
     event_loop: Literal["auto", "uvloop", "asyncio"] = setting("auto", "auto is uvloop where it is installed")
     shutdown_timeout_seconds: float = setting(

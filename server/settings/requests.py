@@ -15,6 +15,13 @@ class Requests(Group):
     min_progress_bytes: ByteSize = setting(
         KIB, "of a request's body that come, or of an answer that are taken, in any such time; else it is cut off", ge=1
     )
+    max_body_bytes: ByteSize = setting(20 * MIB, "a body of JSON; bigger ones are answered 413", ge=KIB)
+    max_page: int = setting(
+        1_000, "rows of one page, whatever is listed; issues, comments and others have a lower bound of their own", ge=1
+    )
+    min_seq_timeout_seconds: float = setting(5.0, "for the rows a read with min_seq waits for; then 503", gt=0)
+    list_timeout_seconds: float = setting(5.0, "for one list or search in Postgres before it is given up: 503", gt=0)
+    max_bulk_issues: int = setting(1_000, "items of one bulk request; more are answered 422", ge=1, le=1_000)
     bulk_issues_at_once: int = setting(64, "issues of one bulk request that are written at a time", ge=1)
     max_outbox_operations: int = setting(
         1_000, "queued operations in one request; more are answered 422", ge=1, le=1_000
@@ -32,6 +39,7 @@ class Requests(Group):
         100, "times that a rejected operation which is sent again is tried again; then it stays rejected", ge=0
     )
     max_import_bytes: ByteSize = setting(GIB, "a file that is imported over HTTP", ge=MIB)
+    transfers_at_once: int = setting(2, "exports, and imports, over HTTP at a time; more are answered 503", ge=1)
     history_page_deltas: int = setting(5_000, "deltas read for one page of a history", ge=1)
     history_page_bytes: ByteSize = setting(8 * MIB, "bytes of them", ge=KIB)
     history_page_chars: int = setting(1_000_000, "characters of changes that such a page tells", ge=1)

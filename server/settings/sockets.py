@@ -11,6 +11,9 @@ class Sockets(Group):
     """What one WebSocket may hold."""
 
     max_message_bytes: ByteSize = setting(17 * MIB, "one WebSocket message; bigger ones close 1009", ge=KIB)
+    max_small_fragments: int = setting(
+        1_000, "fragments below a KiB that one such message may come in; more close 1009", ge=1
+    )
     max_buffered_bytes: ByteSize = setting(
         MIB, "unsent bytes at which a reader falls behind and is fed one difference later", ge=16 * KIB
     )

@@ -16,6 +16,7 @@ from server import close_codes
 from server.addresses import is_loopback
 from server.buckets import Allowance, Buckets
 
+# Both are parts of `max-address-strangers`.
 COST_OF_AN_OFFENCE: Final = 10  # handshakes, of who is told no at once and not late
 _PLACES: Final = 5  # in line, for each stranger there may be
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Final
 
-_STRANGERS_SHARE: Final = 5
+_STRANGERS_SHARE: Final = 5  # what is fair between floods; it bounds nobody who is alone
 
 
 class Turns:

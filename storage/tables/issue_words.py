@@ -9,6 +9,7 @@ from typing import Final
 from storage.isolation import TRIGRAMS
 
 # Bounds of what is found: the rest of a longer text is not. The newest comments count.
+# What texts are found by: beyond it an index of Postgres would not take them, or grow faster than the issues.
 MAX_TITLE_CHARS: Final = 1_000
 MAX_DESCRIPTION_CHARS: Final = 30_000
 MAX_COMMENT_CHARS: Final = 2_000

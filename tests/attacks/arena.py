@@ -26,7 +26,7 @@ QUICK: Final = (
     *("--hello-timeout-seconds", "1"),
     # Seldom: between two tests nobody runs the loop of the honest people, who answer no ping then.
     *("--ping-interval-seconds", "25", "--pong-timeout-seconds", "25"),
-    *("--max-user-offences", "0"),  # eve is caught more often here than anybody should be
+    *("--user-offence-rate", "0"),  # eve is caught more often here than anybody should be
 )
 
 

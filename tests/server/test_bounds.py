@@ -3,9 +3,12 @@
 from crdt.native import SUBPROTOCOL
 from crdt.records import Limits
 from server import bounds
+from server.audit import AuditLimits
+from server.buckets import Allowance
 from server.config import Settings
 from server.doors.hocuspocus import HocuspocusLimits
 from server.doors.native.limits import NativeLimits
+from server.doors.rest.limits import RestLimits
 from server.doors.rest.polls import PollLimits
 from server.doors.yjs import DoorLimits
 from server.engine import EngineLimits
@@ -58,6 +61,9 @@ def test_everything_else() -> None:
     assert bounds.of_door(DEFAULTS) == DoorLimits()
     assert bounds.of_hocuspocus(DEFAULTS) == HocuspocusLimits()
     assert bounds.of_polls(DEFAULTS) == PollLimits()
+    assert bounds.of_rest(DEFAULTS) == RestLimits()
+    assert bounds.of_audit(DEFAULTS) == AuditLimits()
+    assert bounds.of_rates(DEFAULTS) == RateLimits()
     assert bounds.of_relay(DEFAULTS) == RelayLimits()
     assert bounds.of_engine(DEFAULTS) == EngineLimits()
     assert bounds.of_projector(DEFAULTS) == ProjectorLimits()
@@ -69,9 +75,10 @@ def test_everything_else() -> None:
     assert bounds.of_activity(DEFAULTS) == ActivityLimits()
 
 
-def test_refused_tokens() -> None:
-    made, wanted = bounds.of_rates(DEFAULTS), RateLimits()
-    assert (made.failures, made.longest_delay) == (wanted.failures, wanted.longest_delay)
+def test_what_comes_at_once_is_one_setting_for_all_rates() -> None:
+    short = DEFAULTS.model_copy(update={"burst_seconds": 2})
+    assert bounds.of_rates(short).user == Allowance(1_000, 2_000)
+    assert bounds.of_sockets(short).pace.messages == Allowance(5_000, 10_000)
 
 
 def test_a_feed_that_waits_is_told_when_there_is_room_again() -> None:

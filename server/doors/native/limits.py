@@ -31,6 +31,7 @@ class NativeLimits:
     waiting_bytes: int = 20 * 1024 * 1024
     message_rate: int = 5_000
     byte_rate: int = 16 * 1024 * 1024
+    edit_rate: int = 20_000
     issue_bytes: int = 64 * 1024 * 1024
     issue_structs: int = 1_000_000
     issue_tombstones: int = 1_000_000
@@ -51,6 +52,7 @@ class NativeLimits:
             "ping_seconds": round(self.ping_seconds),
             "message_rate": self.message_rate,
             "byte_rate": self.byte_rate,
+            "edit_rate": self.edit_rate,
             "issue_bytes": self.issue_bytes,
             "issue_structs": self.issue_structs,
             "issue_tombstones": self.issue_tombstones,

@@ -12,7 +12,7 @@ from crdt.native import RETRY, TOO_FAST, WINDOW, Ack, Frame, Nack, PushEntry, Wa
 from server.doors.native.limits import NativeLimits
 
 _MAX_MESSAGE_CHARS: Final = 200
-_MAX_LOST_ISSUES: Final = 10_000  # that a client has not come back to
+_LOST_WINDOWS: Final = 10  # of edits, each of another issue, that a client has not come back to
 
 
 class Pushes:
@@ -36,7 +36,7 @@ class Pushes:
 
         Raises `Refused` when the client did not keep to the window.
         """
-        if len(self._resume_at) > _MAX_LOST_ISSUES:
+        if len(self._resume_at) > _LOST_WINDOWS * self._limits.push_entries:
             raise Refused(RETRY, "too much was lost; start again")
         self._came(entry)
         self._put_off = 0

@@ -17,7 +17,7 @@ from server.permissions import may_read
 from storage.activity import ActivityQuery, Happening
 from storage.log_reader import NEWEST
 
-MAX_ENTRIES: Final = 100
+MAX_ENTRIES: Final = 100  # each is read out of an engine; `max-page` may say less
 
 
 class ActivityParameters(Query):

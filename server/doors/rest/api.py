@@ -12,12 +12,12 @@ from server.doors.rest.comments import Comments
 from server.doors.rest.conflicts import Conflicts, ConflictServices
 from server.doors.rest.history import IssueHistory
 from server.doors.rest.issues_bulk import IssuesBulk
-from server.doors.rest.issues_read import MIN_SEQ_SECONDS, IssuesRead
+from server.doors.rest.issues_read import IssuesRead
 from server.doors.rest.issues_write import IssuesWrite
 from server.doors.rest.labels import Labels
+from server.doors.rest.limits import RestLimits, within
 from server.doors.rest.operations import Served
 from server.doors.rest.past import Past
-from server.doors.rest.polls import PollLimits
 from server.doors.rest.reference import Reference
 from server.doors.rest.sync import Sync
 from server.doors.rest.transfer import Transfer, TransferServices
@@ -30,8 +30,7 @@ from storage.issue_reader import IssueReader
 
 @dataclass(frozen=True, slots=True)
 class ApiServices:
-    """What the operations stand on. `min_seq_seconds`: how long a read waits for the projection ·
-    `bulk_issues_at_once`: of one bulk request."""
+    """What the operations stand on."""
 
     issues: IssueReader
     records: Records
@@ -42,28 +41,28 @@ class ApiServices:
     outbox: Outbox
     everywhere: Everywhere
     feeds: Feeds
-    min_seq_seconds: float = MIN_SEQ_SECONDS
-    bulk_issues_at_once: int = 64
-    polls: PollLimits = PollLimits()  # noqa: RUF009 - frozen
+    limits: RestLimits = RestLimits()  # noqa: RUF009 - frozen
 
 
 def operations_of(services: ApiServices) -> list[Served]:
     """Each with what answers it, the document that describes them among them."""
+    limits = services.limits
     served = [
         # Before `{issue}`, which it would be otherwise.
-        *IssuesBulk(services.records, services.bulk_issues_at_once).operations(),
-        *IssuesRead(services.issues, services.past, services.min_seq_seconds).operations(),
+        *IssuesBulk(services.records, limits.bulk_issues, limits.bulk_issues_at_once).operations(),
+        *IssuesRead(services.issues, services.past, limits.min_seq_seconds).operations(),
         *IssuesWrite(services.records).operations(),
-        *Comments(services.issues, services.records, services.min_seq_seconds).operations(),
-        *Labels(services.issues, services.records, services.min_seq_seconds).operations(),
+        *Comments(services.issues, services.records, limits.min_seq_seconds).operations(),
+        *Labels(services.issues, services.records, limits.min_seq_seconds).operations(),
         *IssueHistory(services.past, services.records).operations(),
         *ActivityFeed(services.past).operations(),
         *Transfer(services.transfer).operations(),
         *Conflicts(services.conflicts).operations(),
         *Sync(services.outbox).operations(),
-        *Changes(services.feeds, services.polls).operations(),
+        *Changes(services.feeds, limits.polls).operations(),
         *services.accounts.operations(),
         *workspace.operations(),
         *WhoAmI(services.everywhere).operations(),
     ]
-    return [*served, *Reference(served).operations()]
+    bounded = within(limits, served)
+    return [*bounded, *Reference(bounded).operations()]

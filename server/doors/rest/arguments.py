@@ -20,7 +20,7 @@ Model = TypeVar("Model", bound=BaseModel)
 PLACE = TypeVar("PLACE", bound=Place)
 
 _WRONG: Final = "some fields are not what they should be"
-_MAX_ERRORS: Final = 100
+_MAX_ERRORS: Final = 100  # of an answer; nobody reads more
 _LOOKED_AT: Final = (IF_MATCH.name, IF_NONE_MATCH.name, IDEMPOTENCY_KEY.name)
 _READS: Final = ("GET", "HEAD")
 NUL: Final = "\0"  # Postgres takes it in no text
@@ -38,8 +38,8 @@ def read_place(model: type[PLACE], names: Mapping[str, str]) -> PLACE:
         raise Problem(model.UNKNOWN[str(wrong["loc"][0])], wrong["msg"]) from None
 
 
-def read_query(model: type[Model], request: Request) -> Model:
-    """The query. Every parameter may be there once."""
+def read_query(model: type[Model], request: Request, max_page: int | None = None) -> Model:
+    """The query. Every parameter may be there once; `limit` is at most `max_page`."""
     given = request.query_params.multi_items()
     twice = [name for name, count in Counter(name for name, _ in given).items() if count > 1]
     if twice:
@@ -49,9 +49,19 @@ def read_query(model: type[Model], request: Request) -> Model:
     if odd:
         raise Problem(INVALID, _WRONG, errors=[FieldError(name, "holds a NUL character") for name in odd])
     try:
-        return model.model_validate(dict(given))
+        asked = model.model_validate(dict(given))
     except ValidationError as error:
         raise invalid(error) from None
+    return asked if max_page is None else _with_page(asked, max_page)
+
+
+def _with_page(asked: Model, max_page: int) -> Model:
+    """Whoever names no `limit` is not refused for the usual one."""
+    if getattr(asked, "limit") <= max_page:  # noqa: B009 -- of any model that has one
+        return asked
+    if "limit" in asked.model_fields_set:
+        raise Problem(INVALID, _WRONG, errors=[FieldError("limit", f"is more than {max_page}")])
+    return asked.model_copy(update={"limit": max_page})
 
 
 def read_cursor(cursor: str | None, of: str, types: Sequence[str]) -> list[KeysetValue] | None:

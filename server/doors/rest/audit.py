@@ -14,7 +14,7 @@ from server.doors.rest.paths import InWorkspace
 from server.permissions import may_administer
 from storage.audit_log import AuditFilter, AuditLog
 
-_MAX_PAGE: Final = 1_000
+_MAX_PAGE: Final = 1_000  # `max-page` may say less
 _MAX_ID: Final = 2**63 - 1
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote, urlencode
@@ -23,7 +24,6 @@ from server.feeds import Feeds
 from server.permissions import may_read
 from storage.store import Workspace
 
-MAX_WAIT_SECONDS: Final = 60.0
 CHANGES: Final = Operation(
     method="GET",
     path="/v1/workspaces/{workspace}/changes",
@@ -51,7 +51,8 @@ class Changes:
 
     def operations(self) -> list[Served]:
         """What is served here."""
-        return [CHANGES.by(self.read)]
+        stated = f"{CHANGES.description} It waits at most {self._polls.longest_seconds:g} seconds."
+        return [replace(CHANGES, description=stated).by(self.read)]
 
     async def read(self, call: Call[InWorkspace, ChangesQuery, Nothing]) -> Reply:
         """A page of the log, or of a reload."""
@@ -89,7 +90,7 @@ class Changes:
             return page
         try:
             with self._polls.one(call.identity, client.host if client else ""):
-                async with asyncio.timeout(min(asked.wait, MAX_WAIT_SECONDS)):
+                async with asyncio.timeout(min(asked.wait, self._polls.longest_seconds)):
                     await feed.until_beyond(since)
         except TimeoutError:
             return page

@@ -37,7 +37,9 @@ class ChangesQuery(Query):
     limit: Annotated[int, Field(ge=1)] | None = Field(
         None, description="Deltas of the log, or conflicts, that an answer takes in; `feed-page-deltas` at most."
     )
-    wait: Annotated[int, Field(ge=0)] = Field(0, description="Seconds to wait for the first change, 60 at most.")
+    wait: Annotated[int, Field(ge=0)] = Field(
+        0, description="Seconds to wait for the first change, `max-poll-seconds` at most."
+    )
     mode: Mode = Mode.UPDATES
     reload: Annotated[str, Field(pattern=RELOAD)] | None = Field(
         None, description="`base.since` or `base.since.after`, as `next` or a 410 has it: a reload to go on with."

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from storage.tables.issue_queries import KeysetValue
 
-MAX_CHARS: Final = 2_000
+MAX_CHARS: Final = 2_000  # of what we write ourselves
 _CHECKSUM_BYTES: Final = 8
 _INT_BITS: Final = {"int": 32, "int8": 64}
 

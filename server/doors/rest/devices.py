@@ -22,7 +22,7 @@ from storage.people import People
 from storage.visitors import Visitors
 
 _ROOT: Final = "/v1/workspaces/{workspace}"
-_MOST: Final = 1_000
+_MOST: Final = 1_000  # newest first, without pages: beyond it there is nothing a person looks through
 
 
 class OfDevice(InWorkspace):

@@ -28,7 +28,7 @@ from server.doors.rest.arguments import (
 )
 from server.doors.rest.headers import REQUEST_ID
 from server.doors.rest.once import Done, Repeats, fingerprint, keyed_of
-from server.doors.rest.operations import JSON, Answering, Call, Nothing, Operation, Reply, Served
+from server.doors.rest.operations import JSON, MAX_BODY_BYTES, Answering, Call, Nothing, Operation, Reply, Served
 from server.doors.rest.problems import (
     FORBIDDEN,
     INTERNAL,
@@ -125,8 +125,9 @@ class Frame:
             check_conditions(operation.headers, request)
             if operation.takes_body or operation.uploads:
                 check_encoding(request)
-            query = read_query(operation.query, request)
-            sent = await read_bytes(request, operation.max_body_bytes) if operation.takes_body else b""
+            query = read_query(operation.query, request, operation.max_page)
+            most = operation.max_body_bytes or MAX_BODY_BYTES
+            sent = await read_bytes(request, most) if operation.takes_body else b""
             body = read_body(operation.body, sent) if operation.takes_body else Nothing()
             call = Call(place, query, body, request, request_id, workspace, caller, rates=self._rates)
             answer = await self._once(served, call, sent)

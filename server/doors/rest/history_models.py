@@ -14,7 +14,7 @@ from crdt.jobs_history import Entry
 from crdt.reverts import LeftAlone
 from storage.timeline import Blamed
 
-MAX_CURSOR: Final = 500
+MAX_CURSOR: Final = 500  # of what we write ourselves
 Kind: TypeAlias = Literal["created", "field", "text", "labels", "comment", "other", "purged"]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Annotated, Any, Final, TypeAlias
 from uuid import UUID
@@ -23,14 +23,14 @@ from server.doors.rest.issues_write import problem_of
 from server.doors.rest.models import IssueCreate, IssuePatch, Seq
 from server.doors.rest.operations import Answer, Call, Nothing, Operation, Query, Reply, Served
 from server.doors.rest.paths import InWorkspace
-from server.doors.rest.problems import Problem, ProblemDocument, too_many_edits
+from server.doors.rest.problems import INVALID, FieldError, Problem, ProblemDocument, too_many_edits
 from server.muster import Entry, Muster
 from server.permissions import may_edit
 from server.record_errors import Forbidden, Invalid, RecordError
 from server.records import OnlyAt, Records, Written
 
 BULK: Final = ISSUES + "/bulk"
-MAX_ITEMS: Final = 1_000
+MAX_ITEMS: Final = 1_000  # a setting may say less; more would be in one process at a time than it can hold
 _PASSING: Final = (HTTPStatus.TOO_MANY_REQUESTS,)  # asked again, it may be answered otherwise; 5xx too
 
 Told: TypeAlias = Written | RecordError | Problem | None
@@ -124,13 +124,18 @@ PATCH: Final = Operation(
 class IssuesBulk:
     """What answers them."""
 
-    def __init__(self, records: Records, at_once: int) -> None:
+    def __init__(self, records: Records, most: int, at_once: int) -> None:
         self._records = records
+        self._most = most
         self._at_once = at_once
 
     def operations(self) -> list[Served]:
         """What is served here."""
-        return [CREATE.by(self.create), PATCH.by(self.patch)]
+        stated = f"At most {self._most} items."
+        return [
+            replace(CREATE, description=f"{stated} {CREATE.description}").by(self.create),
+            replace(PATCH, description=f"{stated} {PATCH.description}").by(self.patch),
+        ]
 
     async def create(self, call: Call[InWorkspace, Query, BulkCreate]) -> Reply:
         """201 for each that is new."""
@@ -142,6 +147,8 @@ class IssuesBulk:
         return await self._write(call, [Wanted(item.id, item.edit(), item.if_version) for item in call.body.issues])
 
     async def _write(self, call: Call[Any, Any, Any], wanted: Sequence[Wanted]) -> Reply:
+        if len(wanted) > self._most:
+            raise Problem(INVALID, errors=[FieldError("issues", f"are more than {self._most}")])
         told: list[Told] = [_refusal(each.edit) for each in wanted]
         of_issue: dict[UUID, list[int]] = {}
         for at, each in enumerate(wanted):

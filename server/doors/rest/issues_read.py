@@ -27,7 +27,6 @@ from storage.store import ProjectedIssue, Workspace
 
 ISSUES: Final = "/v1/workspaces/{workspace}/issues"
 ISSUE: Final = ISSUES + "/{issue}"
-MIN_SEQ_SECONDS: Final = 5.0
 
 
 class OneParameters(ReadParameters):
@@ -73,7 +72,7 @@ READ: Final = Operation(
 class IssuesRead:
     """Both. `min_seq_seconds`: how long a read waits for the projection."""
 
-    def __init__(self, reader: IssueReader, past: Past, min_seq_seconds: float = MIN_SEQ_SECONDS) -> None:
+    def __init__(self, reader: IssueReader, past: Past, min_seq_seconds: float) -> None:
         self._reader = reader
         self._past = past
         self._min_seq_seconds = min_seq_seconds

@@ -22,7 +22,7 @@ from storage.people import Member as MemberRow
 
 MEMBERS: Final = "/v1/workspaces/{workspace}/members"
 MEMBER: Final = MEMBERS + "/{user}"
-MAX_PAGE: Final = 1_000
+MAX_PAGE: Final = 1_000  # rows of a few hundred bytes; `max-page` may say less
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_LENGTH, pattern=r"^[^\x00-\x1f\x7f]+$")]
 

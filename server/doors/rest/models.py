@@ -18,7 +18,7 @@ from server.doors.rest.operations import Nothing, Query
 from storage.store import ProjectedIssue
 from storage.tables.issue_queries import COLUMNS, IssueQuery, KeysetValue, SortKey
 
-MAX_PAGE = 200
+MAX_PAGE = 200  # with their descriptions, which may be long; `max-page` may say less
 MAX_SORT = 4
 MAX_TEXT_CHARS = 200
 

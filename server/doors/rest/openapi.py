@@ -70,6 +70,8 @@ def _operation(operation: AnyOperation, schemas: Schemas) -> dict[str, Any]:
     if operation.takes_body:
         schema = schemas[operation.body, "validation"]
         described["requestBody"] = {"required": True, "content": {JSON: {"schema": schema}}}
+        if operation.max_body_bytes is not None:
+            described["requestBody"]["description"] = f"At most {operation.max_body_bytes} bytes."
     elif operation.uploads:
         described["requestBody"] = {"required": True, "content": {media: {} for media in operation.uploads}}
     return described
@@ -88,6 +90,8 @@ def _query_parameters(operation: AnyOperation) -> list[dict[str, Any]]:
         if name == "token":
             continue  # a security scheme
         plain = _without_null(_inlined(described, schema.get("$defs", {})))
+        if operation.max_page is not None and name == "limit":
+            plain |= {bound: min(plain[bound], operation.max_page) for bound in ("maximum", "default")}
         parameter = {"name": name, "in": "query", "required": name in required, "schema": plain}
         if "description" in described:
             parameter["description"] = described["description"]

@@ -46,7 +46,8 @@ BODY = TypeVar("BODY", bound=BaseModel)
 
 JSON: Final = "application/json"
 _IDS: Final = UUID("4a0b6a3e-2f2b-4c55-9a0e-6a1a54d2c1b7")
-MAX_BODY_BYTES: Final = 20 * 1024 * 1024  # a description of the longest kind, every character escaped, fits
+# Unless a setting says otherwise: a description of the longest kind, every character escaped, fits.
+MAX_BODY_BYTES: Final = 20 * 1024 * 1024
 
 
 class Nothing(BaseModel):
@@ -158,7 +159,8 @@ class Operation(Generic[PLACE, QUERY, BODY]):
     `Nothing` then, and what answers it reads `call.request.stream()` itself, within bounds of its own. `audited`: it
     goes into the audit log with what the path names and these fields of the query and the body; None: it does not.
     `syncs`: whoever asks has what is new by it, and is remembered for that (`last_sync_at`) · `edits`: of issues, that
-    it makes for its caller, whose rate they count towards; one with as many as its body holds asks `call.grant`."""
+    it makes for its caller, whose rate they count towards; one with as many as its body holds asks `call.grant` ·
+    `max_body_bytes`, `max_page`: see `server.doors.rest.limits`."""
 
     method: Method
     path: str
@@ -175,7 +177,8 @@ class Operation(Generic[PLACE, QUERY, BODY]):
     problems: tuple[ProblemType, ...] = ()
     headers: tuple[Header, ...] = ()
     uploads: tuple[str, ...] = ()
-    max_body_bytes: int = MAX_BODY_BYTES
+    max_body_bytes: int | None = None
+    max_page: int | None = None
     audited: tuple[str, ...] | None = None
     syncs: bool = False
     edits: int = 0

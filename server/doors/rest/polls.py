@@ -17,12 +17,14 @@ _RETRY_SECONDS: Final = 5  # a guess: one that waits ends when something happens
 
 @dataclass(frozen=True, slots=True)
 class PollLimits:
-    """Requests that wait at a time. This machine's own address has no limit, because proxies run there."""
+    """Requests that wait at a time, and how long one does. This machine's own address has no limit, because proxies run
+    there."""
 
     node: int = 10_000
     workspace: int = 1_000
     user: int = 100
     address: int = 500
+    longest_seconds: float = 60.0
 
 
 class Polls:
@@ -31,6 +33,11 @@ class Polls:
     def __init__(self, limits: PollLimits) -> None:
         self._limits = limits
         self._waiting: Counter[tuple[str, ...]] = Counter()
+
+    @property
+    def longest_seconds(self) -> float:
+        """That one waits at most."""
+        return self._limits.longest_seconds
 
     @contextmanager
     def one(self, who: Identity, host: str) -> Iterator[None]:

@@ -20,7 +20,7 @@ from server.sign_ins import Granted, SignIns
 
 T = TypeVar("T")
 
-_MAX_BODY_BYTES: Final = 64 * 1024
+_MAX_BODY_BYTES: Final = 64 * 1024  # of the format: a token has 16 KiB at most, and nobody is known yet
 _PROBLEMS: Final = (UNAUTHORIZED, FORBIDDEN)
 
 

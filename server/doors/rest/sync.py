@@ -56,7 +56,9 @@ class Sync:
 
     def operations(self) -> list[Served]:
         """What is served here."""
-        return [replace(SYNC, max_body_bytes=self._outbox.limits.bytes).by(self.sync)]
+        limits = self._outbox.limits
+        stated = f"At most {limits.operations} operations. {SYNC.description}"
+        return [replace(SYNC, description=stated, max_body_bytes=limits.bytes).by(self.sync)]
 
     async def sync(self, call: Call[InWorkspace, Query, SyncRequest]) -> Reply:
         """Those of an issue are made in their order."""

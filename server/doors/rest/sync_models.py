@@ -23,7 +23,7 @@ from server.doors.rest.operations import Nothing
 from server.outbox_batch import Result, Status, Wanted
 from storage.sync_queue import Outcome, QueuedOperation
 
-MAX_OPERATIONS: Final = 1_000
+MAX_OPERATIONS: Final = 1_000  # `max-outbox-operations` may say less
 MAX_ID_CHARS: Final = 100
 _UPPER: Final = re.compile(r"(?<=[a-z0-9])[A-Z]")
 

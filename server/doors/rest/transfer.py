@@ -41,7 +41,7 @@ from server.portability.readers import detect, has_our_words, read
 from server.record_errors import Forbidden, NotThere, Unavailable
 from storage.export import Export, ExportLimits, open_export
 
-_IN_MEMORY_BYTES: Final = 8 * 1024 * 1024
+_IN_MEMORY_BYTES: Final = 8 * 1024 * 1024  # of a file, before it goes to disk
 _WORKSPACE: Final = "/v1/workspaces/{workspace}"
 _UPLOADS: Final = ("application/json", "application/x-ndjson", "text/csv", "application/octet-stream")
 

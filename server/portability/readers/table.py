@@ -10,6 +10,7 @@ from typing import IO, Final
 from server.portability.imported import BadRow, NotReadable
 from server.portability.lines import lines_of
 
+# Of the format, for programs that write it have lower ones: Excel ends at 32,767 characters and 16,384 columns.
 MAX_FIELD_CHARS: Final = 16 * 1024 * 1024
 _MAX_COLUMNS: Final = 10_000
 _DELIMITER: Final = re.compile(r'"?sep=([,;\t])"?', re.IGNORECASE)

@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from server.auth import Credentials, IdentityUnavailable, TokenRefused
 from server.doors.rest.accounts import Accounts
 from server.doors.rest.conflicts import ConflictServices
+from server.doors.rest.limits import RestLimits
 from server.doors.rest.transfer import TransferServices
 from server.feeds import Feeds
 from server.outbox import Outbox
@@ -21,6 +22,7 @@ NO_CONFLICTS = ConflictServices(cast(Any, None), cast(Any, None))
 NO_OUTBOX = Outbox(cast(Any, None))
 NO_TRANSFER = TransferServices(cast(Any, None), "")  # for tests that bring nothing in or out
 NO_FEEDS = cast(Feeds, None)
+IMPATIENT = RestLimits(min_seq_seconds=0.1)  # for the projection, which nobody runs
 NO_ACCOUNTS = Accounts(*[cast(Any, None)] * 6)  # for what asks nothing of people
 
 

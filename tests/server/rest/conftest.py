@@ -50,7 +50,7 @@ from storage.timeline import Timeline
 from storage.visitors import Visitors
 from storage.words import Words, WordsLimits
 from tests.server.house import House, house
-from tests.server.rest.asking import NO_CONFLICTS, NO_TRANSFER, ask, everywhere, verify
+from tests.server.rest.asking import IMPATIENT, NO_CONFLICTS, NO_TRANSFER, ask, everywhere, verify
 from tests.simulation.time import VirtualClock
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -193,7 +193,16 @@ async def api(
             outbox_limits,
         )
         services = ApiServices(
-            reader, records, past, NO_TRANSFER, NO_CONFLICTS, accounts, outbox, everywhere, feeds, min_seq_seconds=0.1
+            reader,
+            records,
+            past,
+            NO_TRANSFER,
+            NO_CONFLICTS,
+            accounts,
+            outbox,
+            everywhere,
+            feeds,
+            limits=IMPATIENT,
         )
         served = operations_of(services)
         audit = Audit(AuditLog(database), store, VirtualClock(), AuditLimits(), lambda: None)

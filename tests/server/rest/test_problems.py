@@ -17,7 +17,7 @@ from server.buckets import Allowance
 from server.doors.http import http_app
 from server.doors.rest import problems as p
 from server.doors.rest.frame import Frame
-from server.doors.rest.operations import Nothing, Served
+from server.doors.rest.operations import MAX_BODY_BYTES, Nothing, Served
 from server.doors.rest.problems import CATALOGUE, TYPE_PREFIX, ProblemType
 from server.doors.rest.routes import routes_of
 from server.doors.rest.sign_ins import SignInOperations
@@ -211,7 +211,7 @@ async def too_large(desk: Desk, served: Served) -> str | None:
     """A byte more than is taken."""
     if served.operation.uploads:
         return await desk.ask(served, app=desk.app(transfer(served, max_import_bytes=10)), body=b"title,status")
-    return await desk.ask(served, body=b" " * (served.operation.max_body_bytes + 1))
+    return await desk.ask(served, body=b" " * ((served.operation.max_body_bytes or MAX_BODY_BYTES) + 1))
 
 
 async def in_a_crowd(desk: Desk, served: Served) -> str | None:

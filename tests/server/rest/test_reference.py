@@ -10,12 +10,17 @@ from urllib.parse import unquote
 
 import pytest
 from starlette.applications import Starlette
+from starlette.requests import Request
 
 from server.doors.http import http_app
 from server.doors.rest.api import ApiServices, operations_of
+from server.doors.rest.arguments import read_query
 from server.doors.rest.frame import Frame
+from server.doors.rest.limits import RestLimits
+from server.doors.rest.models import ListParameters
 from server.doors.rest.operations import Answer, Nothing, Operation, Served
 from server.doors.rest.paths import InWorkspace
+from server.doors.rest.polls import PollLimits
 from server.doors.rest.problems import CATALOGUE, TYPE_PREFIX
 from server.doors.rest.routes import routes_of
 from server.doors.rest.transfer import TransferServices
@@ -25,31 +30,67 @@ from tests.server.rest.asking import NO_ACCOUNTS, NO_CONFLICTS, NO_FEEDS, NO_OUT
 from tests.server.rest.conftest import Api
 
 
+def all_served(limits: RestLimits | None = None) -> list[Served]:
+    """All operations. What only describes them needs no services."""
+    nothing: Any = None
+    transfer = TransferServices(nothing, "")
+    people = (NO_CONFLICTS, NO_ACCOUNTS, NO_OUTBOX, everywhere, NO_FEEDS)
+    return operations_of(ApiServices(nothing, nothing, nothing, transfer, *people, limits or RestLimits()))
+
+
 async def ready() -> None: ...
 
 
 @pytest.fixture
 async def served() -> list[Served]:
-    nothing: Any = None  # what is described needs no services
-    return operations_of(
-        ApiServices(
-            nothing,
-            nothing,
-            nothing,
-            TransferServices(nothing, ""),
-            NO_CONFLICTS,
-            NO_ACCOUNTS,
-            NO_OUTBOX,
-            everywhere,
-            NO_FEEDS,
-        )
-    )
+    return all_served()
 
 
 async def test_every_operation_that_edits_issues_counts_edits(served: list[Served]) -> None:
     writes = [each.operation for each in served if each.operation.needs in (may_edit, may_comment)]
     uncounted = {each.id for each in writes if not each.edits}
     assert uncounted == {"createIssues", "patchIssues", "sync"}, "who ask for as many as their bodies hold"
+
+
+class TestLimits:
+    """What a request may ask for is as the settings say, and stated."""
+
+    @pytest.fixture
+    async def app(self) -> Starlette:
+        limits = RestLimits(body_bytes=100, page=7, bulk_issues=2, polls=PollLimits(longest_seconds=5))
+        store: Any = type("Store", (), {"workspace": staticmethod(self.workspace)})()
+        return http_app(Metrics(), ready, routes_of(Frame(store, verify), all_served(limits)))
+
+    async def workspace(self, slug: str) -> Any:
+        return type("Found", (), {"id": 1, "slug": slug})
+
+    async def test_they_hold(self, app: Starlette) -> None:
+        at = "/v1/workspaces/main"
+        three = b'{"issues": [{"title": "a"}, {"title": "b"}, {"title": "c"}]}'
+        for method, address, body, status, wrong in (
+            ("GET", "/issues?limit=8", b"", 422, ["limit"]),
+            ("GET", "/audit?limit=8", b"", 422, ["limit"]),
+            ("GET", "/activity?limit=8", b"", 422, ["limit"]),
+            ("POST", "/issues", b" " * 101, 413, []),
+            ("POST", "/issues/bulk", three, 422, ["issues"]),
+        ):
+            told, problem, _ = await ask(app, method, at + address, body=body, token="admin")
+            assert (told, [each["field"] for each in problem.get("errors", [])]) == (status, wrong)
+
+    async def test_who_names_no_number_gets_a_page_of_the_most(self) -> None:
+        asked = Request({"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []})
+        assert read_query(ListParameters, asked, 7).limit == 7
+        assert read_query(ListParameters, asked, 100).limit == 50
+
+    async def test_they_are_stated(self, app: Starlette) -> None:
+        _, document, _ = await ask(app, "GET", "/v1/openapi.json", token=None)
+        paths = {path.removeprefix("/v1/workspaces/{workspace}"): one for path, one in document["paths"].items()}
+        listed = next(each for each in paths["/issues"]["get"]["parameters"] if each["name"] == "limit")
+        assert (listed["schema"]["maximum"], listed["schema"]["default"]) == (7, 7)
+        assert paths["/issues"]["post"]["requestBody"]["description"] == "At most 100 bytes."
+        assert "At most 2 items." in paths["/issues/bulk"]["patch"]["description"]
+        assert "At most 1000 operations." in paths["/sync"]["post"]["description"]
+        assert "at most 5 seconds" in paths["/changes"]["get"]["description"]
 
 
 @pytest.fixture

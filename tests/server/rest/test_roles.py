@@ -48,7 +48,7 @@ from storage.sync_queue import SyncQueue
 from storage.timeline import Timeline
 from storage.visitors import Visitors
 from tests.server.bearers import identity_of
-from tests.server.rest.asking import ask_raw
+from tests.server.rest.asking import IMPATIENT, ask_raw
 from tests.server.rest.conftest import Api, ready
 from tests.simulation.time import VirtualClock
 
@@ -222,7 +222,16 @@ async def node(api: Api, dsn: str) -> AsyncIterator[Node]:
         OutboxLimits(rows_seconds=0.1),
     )
     services = ApiServices(
-        reader, records, past, transfer, conflicts, accounts, outbox, everywhere, feeds, min_seq_seconds=0.1
+        reader,
+        records,
+        past,
+        transfer,
+        conflicts,
+        accounts,
+        outbox,
+        everywhere,
+        feeds,
+        limits=IMPATIENT,
     )
     served, notes = operations_of(services), list[Note]()
     frame = Frame(store, verify, notes.append, repeats=Repeats(KeyedRequests(database), clock))
