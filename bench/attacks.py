@@ -1,5 +1,6 @@
 """What somebody who types notices of an attack on the same issue: the time until a reader has an edit, in peace and
-right after it under attack, for every case of `tests/attacks/cases.py`.
+right after it under attack, for every case of `tests/attacks/cases.py`; and the same while the same attackers attack
+nobody (`bench.sink`), which is no fault of the server's.
 """
 
 from __future__ import annotations
@@ -9,14 +10,16 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from bench.cores import Cores, starting_on
+from bench.inside import COMMIT, LOOP, Inside
 from bench.plan import LoadFailed, Result
 from bench.report import Report, Value, middle
 from bench.scale import Scale
@@ -72,20 +75,24 @@ class Aide:
 @dataclass(frozen=True, slots=True)
 class Noticed:
     """By the reader, in peace, when the attack begins, and under it, when the server has come to know them. `goes`: of
-    the attackers, a second · `wrong`: what they were answered that is no refusal."""
+    the attackers, a second · `wrong`: what they were answered that is no refusal · `inside`: the p99 that the server
+    has of itself, in peace and under attack from its first moment on, by histogram, in ms."""
 
     peace: Result
     first: Result
     war: Result
     goes: float
     wrong: Sequence[int]
+    inside: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    control: Noticed | None = None  # of the same on nobody
 
 
 class Field:
     """Who types and who attacks, on one server."""
 
-    def __init__(self, server: Server, witness: Aide, mob: Aide, scale: Scale) -> None:
-        self._server, self._witness, self._mob, self._scale = server, witness, mob, scale
+    def __init__(self, server: Server, witness: Aide, mob: Aide, sink: Aide, scale: Scale) -> None:
+        self._server, self._witness, self._mob, self._sink, self._scale = server, witness, mob, sink, scale
+        self._sink_port = sink.hear()["port"]
 
     def warm_up(self, name: str) -> None:
         """Until attackers come through: engines that are starting use the same core. Raises LoadFailed."""
@@ -99,18 +106,24 @@ class Field:
         noticed, case = self._visit(name), CASES[name]
         if noticed.wrong or not noticed.goes:
             raise LoadFailed(f"{name}: {noticed.goes:g} goes/s, answered {noticed.wrong} and not {case.refusals}")
-        return noticed
+        self._sink.tell({"rate": noticed.goes if case.refusals else 0.0})
+        self._sink.hear()
+        return replace(noticed, control=self._visit(name, {"port": self._sink_port}))
 
-    def _visit(self, name: str) -> Noticed:
+    def _visit(self, name: str, to: Mapping[str, int] = MappingProxyType({})) -> Noticed:
         (url,) = self._server.new_documents(1)
+        before = Inside.of(self._server.http)
         self._witness.tell(asdict(Visit(url, EDITS_PER_S, self._scale.warmup_s / 10, self._scale.attack_s)))
         peace = Result(**self._witness.hear())
-        self._mob.tell({"case": name, "issue": url.partition("?")[0].rpartition("/")[2]})
+        between = Inside.of(self._server.http)
+        self._mob.tell({"case": name, "issue": url.partition("?")[0].rpartition("/")[2], **to})
         self._witness.tell("now")
         first, war = (Result(**self._witness.hear()) for _ in range(2))
+        after = Inside.of(self._server.http)
         self._mob.tell("enough")
         did = self._mob.hear()
-        return Noticed(peace, first, war, did["goes"] / (first.seconds + war.seconds), did["wrong"])
+        inside = {each: (between.p99_ms(before, each), after.p99_ms(between, each)) for each in (LOOP, COMMIT)}
+        return Noticed(peace, first, war, did["goes"] / (first.seconds + war.seconds), did["wrong"], inside)
 
 
 def measure(cores: Cores, scale: Scale, only: Sequence[str] = ()) -> Iterator[Report]:
@@ -129,14 +142,15 @@ def under_attack(
     with (
         Aide.starting(cores.load, "bench.witness", str(cores.load)) as witness,
         Aide.starting(cores.load, "bench.mob", port, str(data_dir), played) as mob,
+        Aide.starting(cores.server, "bench.sink") as sink,
     ):
         mob.hear()  # that it is there
-        field = Field(server, witness, mob, scale)
-        field.warm_up(names[0])
-        rounds = [{name: field.measure(name) for name in names} for _ in range(scale.rounds)]
+        ground = Field(server, witness, mob, sink, scale)
+        ground.warm_up(names[0])
+        rounds = [{name: ground.measure(name) for name in names} for _ in range(scale.rounds)]
     return Report(
         "Under attack: one types, one reads, others attack in the same issue",
-        [_row(name, [each[name] for each in rounds]) for name in names],
+        [_row_with_its_control(name, [each[name] for each in rounds]) for name in names],
         (
             f"{EDITS_PER_S:g} edits a second; ms from sending an edit to its reader's having it, committed. Each figure"
             f" is the median of {scale.rounds} rounds over",
@@ -144,6 +158,10 @@ def under_attack(
             "At first: attackers from an address, and as a user, that the server has never seen. Under it: after that.",
             f"times: p99 by p99 in peace; the aim is {TARGET:g}. {int(EDITS_PER_S * scale.attack_s)} edits"
             " each: the p99 of few is near their worst.",
+            "of nobody: the same attackers attack a listener on the server's core that throws away what comes and says"
+            " no as often.",
+            "loop, commit: the p99 that the server has of itself, from its histograms: how late its loop is, how long"
+            " the database takes.",
             f"{FEW} sockets attack, {MANY} where it is slowness they attack with. They share a core with the driver and"
             " Postgres, and come behind both.",
         ),
@@ -178,3 +196,14 @@ def _row(name: str, rounds: Sequence[Noticed]) -> dict[str, Value]:
     }
     times = {f"times {when}": figures[f"p99 {when}"] / figures["p99 in peace"] for when in ("at first", "under it")}
     return {"attack": name, "goes/s": middle(one.goes for one in rounds), **figures, **times}
+
+
+def _row_with_its_control(name: str, rounds: Sequence[Noticed]) -> dict[str, Value]:
+    control = _row(name, [one.control for one in rounds if one.control is not None])
+    inside = {
+        f"{short} {when}": middle(one.inside[each][at] for one in rounds)
+        for short, each in (("loop", LOOP), ("commit", COMMIT))
+        for at, when in enumerate(("in peace", "attacked"))
+    }
+    of_nobody = {f"of nobody, {when}": control[f"times {when}"] for when in ("at first", "under it")}
+    return {**_row(name, rounds), **of_nobody, **inside}

@@ -1,5 +1,5 @@
 """Attackers, in a process of their own: reads what to attack from stdin, a JSON object a line, and attacks until the
-next line ends it.
+next line ends it. With a `port`, they attack `bench.sink` there in place of the server.
 
 Each waits a moment between two goes, so that what is measured is the server and not how much of a core they take from
 the driver; they come behind it and behind Postgres, which share the core with them.
@@ -61,13 +61,13 @@ class Attackers(Ways):
         self.goes += 1
         await super().pause()
 
-    async def keep_coming(self, case: Case) -> None:
+    async def keep_coming(self, case: Case, broken_off: tuple[type[Exception], ...]) -> None:
         """One of them, go after go."""
         while True:
             self.goes += 1
             try:
                 self.told[await case.attack(self)] += 1
-            except BROKEN_OFF:
+            except broken_off:
                 self.broken_off += 1
             await super().pause()
 
@@ -84,7 +84,9 @@ async def main(port: int, data_dir: Path, played: str) -> None:
         asked = json.loads(line)
         case = CASES[asked["case"]]
         attackers.turn_to(UUID(asked["issue"]))
-        tasks = [asyncio.create_task(attackers.keep_coming(case)) for _ in range(case.at_once)]
+        attackers.port = asked.get("port", port)
+        broken_off = (Exception,) if "port" in asked else BROKEN_OFF  # what is no server of ours answers as it likes
+        tasks = [asyncio.create_task(attackers.keep_coming(case, broken_off)) for _ in range(case.at_once)]
         over = loop.run_in_executor(None, sys.stdin.readline)
         await asyncio.wait([over, *tasks], return_when=asyncio.FIRST_COMPLETED)
         failed = [task.exception() for task in tasks if task.done()]

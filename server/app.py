@@ -36,6 +36,7 @@ from server.gatehouse import Gatehouse
 from server.hub import Hub, HubServices
 from server.imports import ImportServices
 from server.listener import Listener, bind, listen
+from server.loop_lag import LoopLag
 from server.metrics import Metrics
 from server.observation import Observation
 from server.opening import Opened, open_store
@@ -210,6 +211,7 @@ class Node:
         supervisor.keep("sweeper", sweeper.run)
         supervisor.keep("referee", self._referee.run)
         supervisor.keep("relay", self._relay.run)
+        supervisor.keep("loop lag", LoopLag(self._metrics.loop_lag.observe).run)
         supervisor.keep("hub", self._hub.run)
         supervisor.keep("guestbook", self._gatehouse.guestbook.run)
         supervisor.keep("audit", self._gatehouse.audit.run)

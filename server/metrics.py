@@ -88,6 +88,7 @@ class Metrics:
         self.reopened_rooms = self._counter("reopened_rooms", "Rooms loaded anew because they seemed full.")
         self.failed_rooms = self._counter("failed_rooms", "Rooms forgotten because of a failure, by its kind.", "kind")
         self.loop_failures = self._counter("loop_failures", "Failures caught by a top loop, by its name.", "loop")
+        self.loop_lag = self._histogram("loop_lag_seconds", "How late a timer came, of up to a hundred a second.")
 
     def _readers(self) -> None:
         self.relay_pages = self._counter("relay_pages", "Pages of the log read for open rooms.")
