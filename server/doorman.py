@@ -16,6 +16,7 @@ from server.auth import Credentials, IdentityUnavailable, Keys, NotAllowed, Toke
 from server.auth.provider import Provider
 from server.clock import Clock
 from server.permissions import Identity, Role, lesser
+from server.shared_reads import SharedReads
 from storage.errors import StoreError
 from storage.people import Bearer, People, Standing
 from storage.store import Store
@@ -47,6 +48,7 @@ class Doorman:
         self._skew = skew
         self._default_role = default_role
         self._note = note
+        self._standings = SharedReads(self._standing)
         self._workspaces: dict[str, int] = {}  # as many as the store has; none is ever removed or renamed
         self._introduced: dict[tuple[int, str], tuple[str | None, str | None]] = {}
 
@@ -125,11 +127,14 @@ class Doorman:
         if workspace_id is None:  # nobody has a role there, and the door says so
             return token.role or Role.VIEWER
         bearer = Bearer(token.user_id, token.acting_for, device_id, token.token_id, token.login_id)
-        standing = await self._services.people.standing(workspace_id, bearer)
+        standing = await self._standings((workspace_id, bearer))
         role = role_of(token, standing, self._default_role)
         if token.workspace is None and introduce:
             await self._introduce(workspace_id, token)
         return role
+
+    async def _standing(self, whose: tuple[int, Bearer]) -> Standing:
+        return await self._services.people.standing(*whose)
 
     async def _workspace_id(self, slug: str) -> int | None:
         if slug not in self._workspaces:

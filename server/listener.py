@@ -23,6 +23,7 @@ from server.websocket.admission import TOO_MANY_STRANGERS, HttpRefusal
 from server.websocket.asgi import AsgiEndpoint
 from server.websocket.picows import PicowsEndpoint
 from server.websocket.strangers import refuse_later
+from server.websocket.threshold import Threshold
 
 BACKLOG: Final = 2048  # the system bounds it (net.core.somaxconn)
 _HEAD_TOO_LONG: Final = (
@@ -76,11 +77,12 @@ class Listener:
     ) -> None:
         """`certificate`: its file and that of its private key; None speaks without TLS."""
         self._bound = bound
+        threshold = Threshold()
         websocket = {"ws": endpoint} if isinstance(endpoint, PicowsEndpoint) else endpoint.uvicorn_options()
         config = uvicorn.Config(
-            _application(http, endpoint),
+            _application(http, endpoint, threshold),
             interface="asgi3",
-            http=functools.partial(BoundedHttp, requests, endpoint),  # type: ignore[arg-type]
+            http=functools.partial(BoundedHttp, requests, endpoint, threshold),  # type: ignore[arg-type]
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -127,10 +129,13 @@ class BoundedHttp(HttpToolsProtocol):
     that it is too long; who trickles a body, or does not take the answer, is cut off. uvicorn itself would wait.
     A handshake has its turn here, and a refused one waits here, before anything is made for a WebSocket."""
 
-    def __init__(self, limits: RequestLimits, endpoint: Endpoint, *arguments: Any, **options: Any) -> None:
+    def __init__(
+        self, limits: RequestLimits, endpoint: Endpoint, threshold: Threshold, *arguments: Any, **options: Any
+    ) -> None:
         super().__init__(*arguments, **options)
         self._limits = limits
         self._endpoint = endpoint
+        self._threshold = threshold
         self._handshake: Handshake | None = None  # that waits for its turn, or for its refusal
         self._refusing: asyncio.Task[None] | None = None
         self._head_bytes = 0
@@ -171,6 +176,9 @@ class BoundedHttp(HttpToolsProtocol):
 
     def come_in(self) -> None:
         """See `Caller.come_in`."""
+        self._threshold.cross(self._come_in)
+
+    def _come_in(self) -> None:
         handshake, self._handshake = self._handshake, None
         if handshake is None or self.transport.is_closing():
             return
@@ -275,8 +283,9 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _application(http: ASGIApp, endpoint: Endpoint) -> ASGIApp:
+def _application(http: ASGIApp, endpoint: Endpoint, threshold: Threshold) -> ASGIApp:
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        await threshold.crossed()
         if scope["type"] == "websocket" and isinstance(endpoint, AsgiEndpoint):
             await endpoint(scope, receive, send)
         else:

@@ -24,6 +24,7 @@ from server.websocket.asgi import AsgiConnection, AsgiEndpoint
 from server.websocket.pace import PaceLimits
 from server.websocket.picows import PicowsConnection, PicowsEndpoint
 from server.websocket.strangers import StrangerLimits, Strangers
+from server.websocket.threshold import Threshold
 from tests.conftest import without_collector
 from tests.server.house import settle
 from tests.server.websocket_client import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, RawClient
@@ -82,7 +83,7 @@ class Site:
         config = uvicorn.Config(
             self._app,
             interface="asgi3",
-            http=functools.partial(BoundedHttp, RequestLimits(5.0), endpoint),  # type: ignore[arg-type]
+            http=functools.partial(BoundedHttp, RequestLimits(5.0), endpoint, Threshold()),  # type: ignore[arg-type]
             lifespan="off",
             log_config=None,
             timeout_graceful_shutdown=5,
