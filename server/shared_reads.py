@@ -21,12 +21,12 @@ class SharedReads(Generic[Key, Found]):
     async def __call__(self, key: Key) -> Found:
         """What is found. Raises what the read raises."""
         running, following = self._running.get(key), self._next.get(key)
-        if running is None:
-            shared = self._running[key] = asyncio.create_task(self._run(key), name="shared read")
-        elif following is None:
+        if following is not None:
+            shared = following
+        elif running is not None:
             shared = self._next[key] = asyncio.create_task(self._run_after(running, key), name="shared read")
         else:
-            shared = following
+            shared = self._running[key] = asyncio.create_task(self._run(key), name="shared read")
         return await asyncio.shield(shared)
 
     async def _run_after(self, running: asyncio.Task[Found], key: Key) -> Found:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from itertools import count
+from random import Random
 
 import pytest
 
@@ -49,6 +52,31 @@ async def test_those_who_ask_meanwhile_share_the_next_read_and_none_is_older_tha
     assert source.reads == 3
     source.may_answer.release()
     assert await shared("ana") == 2
+
+
+@pytest.mark.parametrize("seed", range(5))
+@in_virtual_time
+async def test_whenever_somebody_asks_the_read_is_a_later_one_and_there_is_one_at_a_time(seed: int) -> None:
+    random, version, under_way = Random(seed), count(), Counter[str]()
+
+    async def read(key: str) -> int:
+        under_way[key] += 1
+        assert under_way[key] == 1
+        began = next(version)
+        for _ in range(random.randrange(4)):
+            await asyncio.sleep(0)
+        under_way[key] -= 1
+        return began
+
+    shared = SharedReads(read)
+
+    async def ask() -> None:
+        for _ in range(random.randrange(30)):
+            await asyncio.sleep(0)
+        asked = next(version)
+        assert await shared(random.choice("ab")) > asked
+
+    await asyncio.gather(*(ask() for _ in range(200)))
 
 
 @in_virtual_time
