@@ -20,6 +20,7 @@ from syncline.errors import (
     ServerUnreachable,
     StoreFailed,
     SynclineError,
+    TooManyRequests,
 )
 from syncline.issue import Issue
 from syncline.issues import Issues
@@ -55,4 +56,5 @@ __all__ = [
     "StatusBoard",
     "StoreFailed",
     "SynclineError",
+    "TooManyRequests",
 ]

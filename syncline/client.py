@@ -20,7 +20,7 @@ from syncline.conflicts import Conflicts
 from syncline.desk import Desk
 from syncline.disk import Disk
 from syncline.document import Document
-from syncline.errors import ClientClosed
+from syncline.errors import ClientClosed, TooManyRequests
 from syncline.issues import Issues
 from syncline.link import House
 from syncline.local_store import Beginning, Clock, LocalStore, Write
@@ -28,7 +28,7 @@ from syncline.presence import RENEW_SECONDS
 from syncline.pulse import Pulse
 from syncline.receipts import Receipt, Receipts
 from syncline.records import Acked, Change, Feed, Written
-from syncline.resolving import resolve
+from syncline.resolving import ANSWER_SECONDS, resolve
 from syncline.status import State, StatusBoard
 from syncline.tokens import TokenSource
 
@@ -233,7 +233,15 @@ class Client:
     async def _resolve(self, conflict_id: UUID, wanted: dict[str, Any]) -> Conflict:
         token = await self._fetch_token()
         device_id = (await self._disk.call(_device_and_feed))[0]
-        return await asyncio.to_thread(resolve, self._url, token, device_id, conflict_id, wanted)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + ANSWER_SECONDS
+        while True:
+            try:
+                return await asyncio.to_thread(resolve, self._url, token, device_id, conflict_id, wanted)
+            except TooManyRequests as early:
+                if loop.time() + early.retry_after > deadline:
+                    raise
+                await asyncio.sleep(early.retry_after)
 
     async def _keep(self, writing: asyncio.Future[Written]) -> Receipt:
         """The receipt of a write. Who no longer waits for it has written all the same, and it is sent."""

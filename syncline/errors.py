@@ -51,6 +51,14 @@ class ServerUnreachable(SynclineError):
     """What cannot wait in the outbox needs the server, which did not answer. It may or may not have been done."""
 
 
+class TooManyRequests(ServerUnreachable):
+    """The server takes no more requests of this user for longer than somebody waits. It was not done."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(f"the server takes too many requests; come again in {retry_after} s")
+        self.retry_after = retry_after
+
+
 class CommentNotFound(SynclineError):
     """No such comment on that issue."""
 

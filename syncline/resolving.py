@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from syncline.conflict import Conflict
-from syncline.errors import ConflictNotFound, ConflictResolved, NotAccepted, ServerUnreachable
+from syncline.errors import ConflictNotFound, ConflictResolved, NotAccepted, ServerUnreachable, TooManyRequests
 
 ANSWER_SECONDS: Final = 20.0
 _MAX_ANSWER_BYTES: Final = 16 << 20
@@ -21,7 +21,7 @@ _SYNC: Final = "/sync"
 def resolve(sync_url: str, token: str, device_id: str, conflict_id: UUID, wanted: Mapping[str, Any]) -> Conflict:
     """Blocking. `sync_url`: of the workspace's socket · `wanted`: the body of the request.
 
-    Raises what `Conflicts.resolve` does.
+    Raises what `Conflicts.resolve` does, and `TooManyRequests` at once.
     """
     parts = urlsplit(sync_url)
     kind = HTTPSConnection if parts.scheme == "wss" else HTTPConnection
@@ -35,11 +35,13 @@ def resolve(sync_url: str, token: str, device_id: str, conflict_id: UUID, wanted
     try:
         connection.request("POST", path, json.dumps(wanted), headers)
         answer = connection.getresponse()
-        status, body = answer.status, answer.read(_MAX_ANSWER_BYTES)
+        status, body, later = answer.status, answer.read(_MAX_ANSWER_BYTES), answer.getheader("Retry-After", "")
     except (OSError, HTTPException) as error:
         raise ServerUnreachable(str(error) or type(error).__name__) from error
     finally:
         connection.close()
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        raise TooManyRequests(int(later) if later.isdecimal() else 1)
     return _read(status, body, conflict_id)
 
 
@@ -56,6 +58,6 @@ def _read(status: int, body: bytes, conflict_id: UUID) -> Conflict:
         raise ConflictNotFound(conflict_id)
     if status == HTTPStatus.CONFLICT and isinstance(resolved, dict):
         raise ConflictResolved(conflict_id, str(resolved.get("resolved_by")), str(resolved.get("resolution")))
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise ServerUnreachable(f"the server answers with HTTP {status}")
     raise NotAccepted(slug, str(told.get("detail") or told.get("title") or ""))

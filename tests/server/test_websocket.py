@@ -522,3 +522,40 @@ async def test_an_address_has_so_many_sockets_and_another_one_its_own(serve: Ser
             while (third := await RawClient.open(site.port, "/door", {"X-Forwarded-For": "192.0.2.1"})).status != 101:
                 third.cut()
         third.cut()
+
+
+class Slow(Recorder):
+    """A peer whose client is slowed down by as many seconds as it says."""
+
+    def received(self, message: bytes) -> None:
+        super().received(message)
+        self.connection.slow_down(float(message))
+
+
+async def test_who_is_slowed_down_is_heard_later_and_nobody_else(serve: Serve) -> None:
+    loop = asyncio.get_running_loop()
+    async with serve() as site:
+        site.door = Slow
+        slow, slow_peer = await site.connect()
+        other, other_peer = await site.connect()
+        slow.send(b"0.3")
+        await slow_peer.message()
+        began = loop.time()
+        for client in (slow, other):
+            client.send(b"0")
+        assert await other_peer.message() == b"0"
+        assert slow_peer.messages.empty()
+        assert await slow_peer.message() == b"0"
+        assert loop.time() - began > 0.25
+        assert site.slowed == 1, "to be slowed down by nothing is not"
+
+
+async def test_who_is_slowed_down_and_closed_hears_it_at_once(serve: Serve) -> None:
+    async with serve() as site:
+        site.door = Slow
+        client, peer = await site.connect()
+        client.send(b"60")
+        await peer.message()
+        peer.connection.close(close_codes.TRY_LATER, "too many edits")
+        assert await client.close_code() == close_codes.TRY_LATER
+        assert await peer.close_code() == close_codes.TRY_LATER
