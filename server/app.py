@@ -47,6 +47,7 @@ from server.rates import Rates
 from server.records import Records, RecordServices
 from server.referee import Referee
 from server.relay import LogRelay
+from server.restraint import Restraint
 from server.stopping import Stop
 from server.supervisor import Supervisor
 from server.websocket.asgi import AsgiEndpoint
@@ -84,9 +85,9 @@ class Ready:
     database_url: str
 
 
-async def serve(settings: Settings, announce: Callable[[Ready], None]) -> None:
-    """Run a node until SIGTERM or SIGINT. Raises `StoreError`, `AddressUnavailable` and `BadSettings` when it cannot
-    start."""
+async def serve(settings: Settings, announce: Callable[[Ready], None], restraint: Restraint) -> None:
+    """Run a node until SIGTERM or SIGINT; `restraint`: of its log. Raises `StoreError`, `AddressUnavailable` and
+    `BadSettings` when it cannot start."""
     exposure.check(settings)
     stop = Stop()
     stop.listen()
@@ -95,7 +96,7 @@ async def serve(settings: Settings, announce: Callable[[Ready], None]) -> None:
         with bind(settings.host, settings.port) as bound:
             async with open_store(settings, serving=True) as opened:
                 await opened.store.create_workspace(MAIN_WORKSPACE, "Main")
-                node = Node(settings, opened, auth.keys_of(settings))
+                node = Node(settings, opened, auth.keys_of(settings), restraint)
                 await node.run(bound, stop, announce)
     except asyncio.CancelledError:
         if not stop.asked.is_set():
@@ -116,13 +117,15 @@ def _allow_open_files(wanted: int) -> None:
 class Node:
     """The parts of one server process over an open store. Made inside the running loop."""
 
-    def __init__(self, settings: Settings, opened: Opened, keys: auth.Keys) -> None:
+    def __init__(self, settings: Settings, opened: Opened, keys: auth.Keys, restraint: Restraint) -> None:
         self._settings = settings
+        self._restraint = restraint
         self._opened = opened
         self._keys = keys
         self._clock = SystemClock()
         self._metrics = Metrics()
         self._observe = Observation(self._metrics)
+        restraint.on_left_out = self._metrics.left_out_lines.inc
         self._rates = Rates(bounds.of_rates(settings), self._clock, self._observe.over_rate)
         self._gatehouse = Gatehouse(settings, opened, keys, self._clock, self._rates, self._metrics.lost_audits.inc)
         self._is_stopping = False
@@ -215,6 +218,7 @@ class Node:
         supervisor.keep("hub", self._hub.run)
         supervisor.keep("guestbook", self._gatehouse.guestbook.run)
         supervisor.keep("audit", self._gatehouse.audit.run)
+        supervisor.keep("log", self._restraint.run)
         if self._settings.wakeups == "notify":
             supervisor.keep("wake-ups", self._wakeups.run)
         return supervisor
@@ -241,6 +245,7 @@ class Node:
         await self._gatehouse.guestbook.close()
         await self._gatehouse.audit.close()
         await self._engine.close()
+        self._restraint.tell(is_last=True)
 
     def _make_referee(self) -> tuple[Decisions, Referee]:
         settings, store = self._settings, self._opened.store

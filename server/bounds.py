@@ -28,6 +28,7 @@ from server.limits import HubLimits, RelayLimits, RoomLimits
 from server.listener import RequestLimits
 from server.outbox_batch import OutboxLimits
 from server.rates import RateLimits
+from server.restraint import LogLimits
 from server.sign_ins import SignInLimits
 from server.websocket import SocketLimits
 from server.websocket.pace import PaceLimits
@@ -93,6 +94,11 @@ def of_audit(settings: Settings) -> AuditLimits:
     """The audit log."""
     refusals = Allowance(settings.audit_refusals_per_minute / 60, settings.audit_refusals)
     return AuditLimits(days=settings.audit_days, refusals=refusals)
+
+
+def of_log(settings: Settings) -> LogLimits:
+    """The log."""
+    return LogLimits(Allowance(settings.log_lines_per_minute / 60, settings.log_lines))
 
 
 def of_rates(settings: Settings) -> RateLimits:

@@ -13,6 +13,8 @@ from typing import Literal, TextIO
 import structlog
 from structlog.typing import Processor
 
+from server.restraint import Restraint
+
 LIBRARIES = ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio", "picows", "websockets")
 
 
@@ -37,8 +39,9 @@ class Unbroken:
             return
 
 
-def configure(level: str, form: Literal["auto", "console", "json"]) -> None:
-    """Set up structlog and the standard library's logging for this process."""
+def configure(level: str, form: Literal["auto", "console", "json"], restraint: Restraint | None = None) -> None:
+    """Set up structlog and the standard library's logging for this process. Without `restraint` every line is written:
+    a command's are its operator's own."""
     stream = Unbroken(sys.stderr)
     is_console = form == "console" or (form == "auto" and sys.stderr.isatty())
     shared: list[Processor] = [
@@ -53,12 +56,14 @@ def configure(level: str, form: Literal["auto", "console", "json"]) -> None:
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
     structlog.configure(
-        processors=[*shared, *renderer],
+        processors=[*([] if restraint is None else [restraint]), *shared, *renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(stream),  # type: ignore[arg-type]  # it needs write and flush
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(stream)
+    if restraint is not None:
+        handler.addFilter(restraint)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -67,6 +67,7 @@ class Metrics:
         self.slowed = self._counter("slowed", "Times a socket was not read from, because its peer sends too fast.")
         self.over_rates = self._counter("over_rates", "Requests above a rate, by the limit they were over.", "limit")
         self.lost_audits = self._counter("lost_audits", "Notes for the audit log that found no room in its queue.")
+        self.left_out_lines = self._tally("left_out_log_lines", "Lines of the log that were counted and not written.")
         self.gaps = self._counter("gaps", "Updates whose causes were missing.")
         self.asks = self._counter("asks", "SyncStep1 sent to a peer because of a gap.")
         self.conflicts = self._counter("conflicts", "Conflicts recorded with a delta of this node, by kind.", "kind")

@@ -14,12 +14,13 @@ import typer
 from pydantic.fields import FieldInfo
 from rich.console import Console
 
-from server import config, logs
+from server import bounds, config, logs
 from server.app import Ready, serve
 from server.commands import register
 from server.config import BadSettings, Settings
 from server.listener import AddressUnavailable
 from server.opening import database_url
+from server.restraint import Restraint
 from server.settings_table import shown_default
 from storage.data_directory import DirectoryInUse
 from storage.database import redacted
@@ -80,9 +81,10 @@ def _serve_command() -> Callable[..., None]:
     def command(**flags: str | None) -> None:
         """Run the server until Ctrl-C."""
         settings = config.load(flags, os.environ)
-        logs.configure(settings.log_level, settings.log_format)
+        restraint = Restraint(bounds.of_log(settings))
+        logs.configure(settings.log_level, settings.log_format, restraint)
         with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
-            runner.run(serve(settings, _announce))
+            runner.run(serve(settings, _announce, restraint))
 
     parameters = [
         inspect.Parameter(

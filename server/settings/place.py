@@ -34,4 +34,8 @@ class Place(Group):
         8.0, "for open commits and sockets when the server is told to stop", gt=0, le=9
     )
     log_format: Literal["auto", "console", "json"] = setting("auto", "auto is console on a terminal and json elsewhere")
+    log_lines: float = setting(
+        100.0, "lines of one kind at once; further ones are counted, as are those that repeat one within a minute", ge=1
+    )
+    log_lines_per_minute: float = setting(20.0, "of them in the long run; 0 for any", ge=0)
     log_level: Literal["debug", "info", "warning", "error"] = setting("info", "least severe line that is logged")

@@ -16,6 +16,7 @@ from server.feed import FeedLimits
 from server.limits import HubLimits, RelayLimits
 from server.outbox_batch import OutboxLimits
 from server.rates import RateLimits
+from server.restraint import LogLimits
 from server.websocket import SocketLimits
 from server.websocket.strangers import StrangerLimits
 from storage.activity import ActivityLimits
@@ -63,6 +64,7 @@ def test_everything_else() -> None:
     assert bounds.of_polls(DEFAULTS) == PollLimits()
     assert bounds.of_rest(DEFAULTS) == RestLimits()
     assert bounds.of_audit(DEFAULTS) == AuditLimits()
+    assert bounds.of_log(DEFAULTS) == LogLimits()
     assert bounds.of_rates(DEFAULTS) == RateLimits()
     assert bounds.of_relay(DEFAULTS) == RelayLimits()
     assert bounds.of_engine(DEFAULTS) == EngineLimits()

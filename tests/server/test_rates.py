@@ -15,6 +15,7 @@ from server.clock import Clock
 from server.doors.http import http_app
 from server.doors.rest.frame import Frame
 from server.doors.rest.members import MemberOperations
+from server.doors.rest.operations import MAX_BODY_BYTES
 from server.doors.rest.routes import routes_of
 from server.metrics import Metrics
 from server.permissions import Identity, Role
@@ -146,6 +147,22 @@ class TestOverHttp:
         assert (status, body["type"], body["retry_after"]) == (429, "urn:syncline:problem:too-many-requests", 1)
         assert headers["retry-after"] == "1"
         assert (await ask(app, "GET", "/v1/workspaces/main/members", token="viewer"))[0] == 200
+
+    @pytest.mark.parametrize(
+        ("method", "address", "body", "status"),
+        [
+            ("GET", "/members?nonsense=1", b"", 422),
+            ("PUT", "/members/ben", b'{"role": "owner"}', 403),
+            ("PUT", "/members/ben", b" " * (MAX_BODY_BYTES + 1), 413),
+        ],
+    )
+    async def test_what_is_refused_of_a_good_token_counts_like_what_is_not(
+        self, method: str, address: str, body: bytes, status: int
+    ) -> None:
+        app, token = self.app(rates(Watch(), user=Allowance(rate=1, burst=2))), "viewer" if status == 403 else "admin"
+        asked = [await ask(app, method, f"/v1/workspaces/main{address}", token=token, body=body) for _ in range(3)]
+        assert [each[0] for each in asked] == [status, status, 429]
+        assert (await ask(app, "GET", "/v1/workspaces/main/members"))[0] == 200, "others do not notice"
 
 
 async def test_a_refused_token_at_a_door_with_sockets_waits_too() -> None:
