@@ -14,6 +14,7 @@ STAMPS: Final = "stamps"  # and the one with the clocks of their writers
 
 # The keys of `fields` of which one value stands. Who created an issue, and when, is said once and never decided upon.
 DECIDED: Final = frozenset(("status", "priority", "userId", "sessionId", "claudeTaskId", "completedAt", "deletedAt"))
+DELETED_AT: Final = "deletedAt"  # the one that says that an issue is deleted
 MAX_VALUE_BYTES: Final = 4096  # more than any value that a record shows; what is longer counts as unreadable
 _MAX_DEPTH: Final = 8
 
@@ -23,9 +24,14 @@ def same_value(key: str, one: bytes, other: bytes) -> bool:
     if one == other:
         return True
     left, right = read_any(one), read_any(other)
-    if key == "deletedAt":
+    if key == DELETED_AT:
         return (left in (None, "")) == (right in (None, ""))
     return left == right or (left in (None, "") and right in (None, ""))
+
+
+def says_something(value: bytes) -> bool:
+    """Whether a value is neither null nor empty."""
+    return read_any(value) not in (None, "")
 
 
 def read_any(data: bytes) -> object:

@@ -9,10 +9,12 @@ from typing import Final
 
 from crdt import ranges
 from crdt.beginnings import BEGINNING, is_whole
-from crdt.field_writes import MAX_VALUE_BYTES, same_value
+from crdt.encoding import Reader, write_var_uint
+from crdt.field_writes import DELETED_AT, MAX_VALUE_BYTES, VALUES, same_value, says_something
 from crdt.index import Index
 from crdt.records import ANY, DELETED, NOBODY, Arrival, FieldWrite, Overwrite, Struct
 
+DELETIONS: Final = "deletions"  # among `heads`: what `deletions_in` reads
 _NO_RANGES: Final[list[int]] = []
 
 
@@ -38,6 +40,7 @@ class Overwrites:
         self.origins: dict[tuple[int, int], tuple[int, int]] = {}  # of the values in this update
         self.lost: list[Lost] = []
         self.begun: list[tuple[FieldWrite, FieldWrite]] = []  # the beginning that stands, and the other one
+        self.before = index.heads
         index.heads = dict(index.heads)
 
     def take(
@@ -86,6 +89,7 @@ class Overwrites:
             write.actor = owners.get(write.client, "")
         for key, stamp in self.stamps:
             self._stamp(key, stamp)
+        self._follow_deletions()
         replaced = set(self.origins.values())
         found = [Overwrite(BEGINNING, standing, losing, (NOBODY, 0)) for standing, losing in self.begun]
         for lost in self.lost:
@@ -96,6 +100,23 @@ class Overwrites:
                 continue
             found.append(Overwrite(lost.key, standing, lost.write, self._known_origin(lost.origin)))
         return found
+
+    def _follow_deletions(self) -> None:
+        written = [write for key, write in self.writes if key == DELETED_AT]
+        if not written:
+            return
+        saying = set(_deletions(self.index, self.before))
+        for write in written:
+            if write.value and not says_something(write.value):
+                saying.discard((write.client, write.clock))
+            else:
+                saying.add((write.client, write.clock))
+        out = bytearray()
+        for client, clock, _, _ in deletion_chain(self.index):
+            if (client, clock) in saying:
+                write_var_uint(out, client)
+                write_var_uint(out, clock)
+        self.index.heads[DELETIONS] = FieldWrite(0, 0, bytes(out), b"", "", "", 0)
 
     def _known_origin(self, origin: tuple[int, int]) -> tuple[int, int]:
         """The value from before this update that the author replaced, maybe in several steps."""
@@ -134,6 +155,40 @@ class Overwrites:
             self.index.heads[key] = FieldWrite(
                 head.client, head.clock, head.value, value, head.actor, head.device, head.at_ms
             )
+
+
+def deletion_in(index: Index) -> FieldWrite | None:
+    """What the issue is deleted by; None where it is not."""
+    head = index.heads.get(DELETED_AT)
+    if head is None or not says_something(head.value):
+        return None
+    return None if ranges.contains(index.deleted.get(head.client, _NO_RANGES), head.clock) else head
+
+
+def deletions_in(index: Index) -> list[tuple[int, int]]:
+    """The values in `deletion_chain` that say that the issue is deleted, or came too late to say what they said."""
+    return _deletions(index, index.heads)
+
+
+def _deletions(index: Index, heads: dict[str, FieldWrite]) -> list[tuple[int, int]]:
+    kept = heads.get(DELETIONS)
+    if kept is None:  # an index of a version that kept none
+        head = heads.get(DELETED_AT)
+        known = None if head is None or says_something(head.value) else (head.client, head.clock)
+        return [each[:2] for each in deletion_chain(index) if each[:2] != known]
+    reader = Reader(kept.value)
+    found: list[tuple[int, int]] = []
+    while reader.pos < len(kept.value):
+        client = reader.read_var_uint()
+        found.append((client, reader.read_var_uint()))
+    return found
+
+
+def deletion_chain(index: Index) -> list[tuple[int, int, int, int]]:
+    """The last values of the field that says that the issue is deleted, in Yjs' order, as in `Place.chain`."""
+    values = index.roots.get(VALUES)
+    number = NOBODY if values is None else values.keys.get(DELETED_AT, NOBODY)
+    return [] if number == NOBODY else index.places[number].chain
 
 
 def value_of(data: bytes, struct: Struct) -> bytes:

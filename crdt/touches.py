@@ -6,7 +6,8 @@ A path is ("title",), ("fields", "status"), ("labels", "bug"), ("comments", id, 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
 from typing import Final, TypeAlias
 
 from crdt.index import GONE, Index
@@ -20,6 +21,7 @@ Path: TypeAlias = tuple[str, ...]
 RICH: Final = "*"  # stands at the end of a path for what is in a text and is no character
 _MAX_PARTS: Final = 8  # a path says where, not how deep a rich text is nested
 _MAX_OTHERS: Final = 20
+_MAX_PIECES: Final = 20_000  # a few milliseconds
 
 _TEXTS: Final = frozenset({"title", "description"})
 _KEYS: Final = frozenset(FIELD_KEYS.values())
@@ -40,6 +42,12 @@ def touched(index: Index, update: bytes) -> set[Path]:
             places.update(_places(index, client, flat[at], flat[at + 1]))
     paths = {path_of(index, place) for place in places if place != GONE}
     return paths | {(*path_of(index, place), RICH) for place in rich if place != GONE}
+
+
+def written_in(index: Index, spans: Mapping[int, tuple[int, int]]) -> set[Path]:
+    """The paths of what was written in spans of clocks, by client; of no more than a bounded number of pieces."""
+    pieces = chain.from_iterable(_places(index, client, start, end) for client, (start, end) in spans.items())
+    return {path_of(index, place) for place in set(islice(pieces, _MAX_PIECES)) if place != GONE}
 
 
 def others(paths: Iterable[Path]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import structlog
 
@@ -15,6 +16,8 @@ from server.ground import Ground
 from server.presence import Presence
 from server.session import Behind, Dialect, Session
 from storage.engine import EngineUnavailable, IssueKey
+
+MAX_STATED_STRANGERS: Final = 256  # client ids that nobody has met: a page that is loaded anew makes one
 
 
 class Feeder:
@@ -94,6 +97,8 @@ class Feeder:
     def answer(self, session: Session, state_vector: bytes) -> None:
         """Send SyncStep2 for the session's SyncStep1, at once if the document is small. Raises `Refused`."""
         has = decode_state_vector(state_vector)
+        if not session.stated and self._is_statement(has):
+            session.stated = has
         if session.behind is not None and session.behind.is_new:
             self._end_behind(session)
         if session.behind is not None:
@@ -106,6 +111,13 @@ class Feeder:
         else:
             self._fall_behind(session, has).asked = True
             self._catch_up(session)
+
+    def _is_statement(self, has: Mapping[int, int]) -> bool:
+        """Whether a peer has anything that is not committed, and knows no crowd that nobody has met."""
+        known = self._committed.state_vector
+        if len(has) > len(known) + MAX_STATED_STRANGERS:
+            return False
+        return any(clock > known.get(client, 0) for client, clock in has.items())
 
     def drained(self, session: Session) -> None:
         """The session's connection has taken what was sent to it."""

@@ -7,13 +7,14 @@ one SyncStep1 at a time, again and again until it sends something without a gap.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 
 from server.limits import RoomLimits
 from server.session import Receipt, Session
 
-Submission = tuple[Session, bytes, Receipt | None]  # a plain tuple: one is made for every update that arrives
+# With what was committed when it arrived. A plain tuple: one is made for every update.
+Submission = tuple[Session, bytes, Receipt | None, Mapping[int, int]]
 
 
 class Tried(IntEnum):

@@ -9,10 +9,12 @@ from crdt.gate import check
 from crdt.index import Index
 from crdt.jobs import Check, Checked
 from crdt.keystrokes import runs_of_keystrokes
+from crdt.overwrites import deletion_in
 from crdt.records import UNKNOWN_ARRIVAL, Arrival
 from crdt.update import EMPTY_UPDATE
 from server import close_codes
 from server.batch import Batch
+from server.committed import Committed
 from server.gaps import Gaps, Submission, Tried
 from server.ground import Ground
 from server.judging import Judging
@@ -29,12 +31,14 @@ class Intake(Judging):
         self,
         key: IssueKey,
         index: Index,
+        committed: Committed,
         ground: Ground,
         ask_peer: Callable[[Session], bool],
         wake: Callable[[], None],
     ) -> None:
         """`wake`: there is something for a turn to do that nobody submitted just now."""
         super().__init__(key, index, ground, Gaps(ground.limits, ask_peer), LargeUpdates(key, ground, wake))
+        self._committed = committed
         self._inbox: list[Submission] = []
         self._waiting_bytes = 0
         self._received = 0
@@ -53,7 +57,7 @@ class Intake(Judging):
 
     def put(self, session: Session, update: bytes, receipt: Receipt | None) -> None:
         """Queue an update for the next turn. Above the bound its session is read no further for now."""
-        self._inbox.append((session, update, receipt))
+        self._inbox.append((session, update, receipt, self._committed.state_vector))
         self._received += 1
         self._received_bytes += len(update)
         self._waiting_bytes += len(update)
@@ -125,7 +129,7 @@ class Intake(Judging):
         for session, submissions in groups.items():
             self._arrival = Arrival(session.identity.device_id or "", now_ms)
             accepted: list[bytes] = []
-            if len(submissions) > 1 and session.may_edit:
+            if len(submissions) > 1 and session.may_edit and deletion_in(self.index) is None:
                 submissions = self._admit_runs(batch, accepted, submissions)
             for at, submission in enumerate(submissions):
                 if session.is_dismissed:
@@ -142,7 +146,7 @@ class Intake(Judging):
         """Whoever types faster than turns come has sent strokes that follow one another: they are judged as one. What
         is left from the first one on that is not simply accepted is returned, to be judged one by one."""
         at = 0
-        for update, count in runs_of_keystrokes([update for _, update, _ in submissions]):
+        for update, count in runs_of_keystrokes([submission[1] for submission in submissions]):
             run = submissions[at : at + count]
             if count == 1 or run[0][0].is_dismissed or not self._admit_run(batch, accepted, update, run):
                 break
@@ -189,7 +193,7 @@ class Intake(Judging):
         self._conclude(batch, submission, judgement, index, others_came=hearing.had_company)
 
     def _job(self, submission: Submission) -> Check:
-        session, update, _ = submission
+        session, update = submission[0], submission[1]
         user = session.identity.user_id
         mandate = session.mandate if session.may_comment else None  # nothing at all may be new: that is seen below
         arrival = Arrival(session.identity.device_id or "", milliseconds(self._ground.clock.now()))
@@ -205,7 +209,7 @@ class Intake(Judging):
         others_came: bool,
     ) -> None:
         """An engine has judged an update, and its session may go on. None: it is not to be taken in any more."""
-        session, update, _ = submission
+        session, update = submission[0], submission[1]
         waited = [submission]
         if self._large.holds(session):
             waited += self._large.release(session)
@@ -240,19 +244,20 @@ class Intake(Judging):
 
     def _take_checked(self, batch: Batch, submission: Submission, checked: Checked, index: Index | None) -> bool:
         """False: it has to wait. `index`: with it and with what came meanwhile; None: nothing did."""
-        session = submission[0]
+        session, deletion = submission[0], deletion_in(self.index)
         if checked.update and not session.may_comment:
             raise Refused(FORBIDDEN, "a viewer may not edit")
         if checked.update:
             self._expect_place()
             self._replace_index(session, index or Index.decode(checked.index))
             self._note(batch, checked.overwrites)
+            self._note_unheard(batch, submission, checked.update, deletion)
             self._accept(batch, session, [checked.update])
         return self._settle(batch, submission, has_gap=checked.gap)
 
     def _settle(self, batch: Batch, submission: Submission, *, has_gap: bool) -> bool:
         """An update was judged. False: it has a gap, and must wait because there is something left to try."""
-        session, update, receipt = submission
+        session, update, receipt, _ = submission
         if has_gap:
             self._metrics.gaps.inc()
             if self.gaps.may_wait(session):
@@ -302,9 +307,10 @@ class Intake(Judging):
         return self.gaps.holds(session) or self._large.holds(session)
 
     def _admit(self, batch: Batch, accepted: list[bytes], submission: Submission) -> bool:
-        session, update, _ = submission
+        session, update = submission[0], submission[1]
         if update == EMPTY_UPDATE:
             return self._settle(batch, submission, has_gap=False)
+        deletion = deletion_in(self.index)
         try:
             verdict = self._judge(session, update)
         except Refused as refused:
@@ -316,6 +322,7 @@ class Intake(Judging):
         if verdict.update:
             accepted.append(verdict.update)
             self._tell_hearing(verdict, session.identity.user_id, self._arrival)
+            self._note_unheard(batch, submission, verdict.update, deletion)
         if verdict.overwrites:
             self._note(batch, verdict.overwrites)
         return self._settle(batch, submission, has_gap=verdict.gap)
@@ -330,4 +337,4 @@ class Intake(Judging):
 
 
 def _weight(submissions: Sequence[Submission]) -> int:
-    return sum([len(update) for _, update, _ in submissions])
+    return sum([len(submission[1]) for submission in submissions])

@@ -9,13 +9,15 @@ import structlog
 
 from crdt import gate
 from crdt.errors import CLIENT_ID, FORBIDDEN, FULL, Refused
+from crdt.field_writes import DELETED_AT
 from crdt.index import Index
 from crdt.novelty import says_something_new
-from crdt.records import UNKNOWN_ARRIVAL, Arrival, Overwrite, Verdict
+from crdt.records import UNKNOWN_ARRIVAL, Arrival, FieldWrite, Overwrite, Verdict
 from crdt.update import merge
 from server.batch import Batch
 from server.gaps import Gaps, Submission
 from server.ground import Ground
+from server.hearsay import found_around
 from server.large_updates import LargeUpdates
 from server.session import Rejected, Session
 from storage.conflict_findings import arrival_of, conflicts_of
@@ -93,7 +95,7 @@ class Judging:
 
     def _refuse(self, batch: Batch, submission: Submission, refused: Refused) -> None:
         """An update is not accepted: its receipt says so, or its session is closed."""
-        session, update, receipt = submission
+        session, update, receipt, _ = submission
         batch.weight += len(update)
         self.note_refusal(session, refused)
         if receipt is None:
@@ -114,6 +116,15 @@ class Judging:
 
     def _note(self, batch: Batch, overwrites: Sequence[Overwrite]) -> None:
         batch.note(conflicts_of(overwrites, timedelta(seconds=self._limits.max_clock_lead)))
+
+    def _note_unheard(self, batch: Batch, submission: Submission, update: bytes, before: FieldWrite | None) -> None:
+        """What meets a deletion. Most issues were never deleted, and for them this is all that it costs. `before`: what
+        the issue was deleted by before the update."""
+        if DELETED_AT in self.index.heads:
+            now, lead = self._ground.clock.now(), timedelta(seconds=self._limits.max_clock_lead)
+            found = found_around(self.index, before, update, submission[0], submission[3], now, lead)
+            if found:
+                batch.note(found)
 
     def _tell_hearing(self, verdict: Verdict, actor: str, arrival: Arrival) -> None:
         if self._large.hearing is not None:

@@ -52,7 +52,7 @@ class Room:
         self._feeder = Feeder(key, committed, ground)
         index.announced = self._feeder.presence.users
         index.stored_bytes = committed.size_bytes
-        self._intake = Intake(key, index, ground, self._feeder.ask, self._wake)
+        self._intake = Intake(key, index, committed, ground, self._feeder.ask, self._wake)
         self._claims = Claims(index)
         self._is_sealed = False
         self._is_busy = False  # a turn is due, a commit in flight, or an update being checked that goes alone

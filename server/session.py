@@ -93,6 +93,7 @@ class Session:
         "may_edit",
         "name",
         "on_refused",
+        "stated",
     )
 
     def __init__(
@@ -115,6 +116,7 @@ class Session:
         self._allow(identity)
         self.behind: Behind | None = None
         self.lacks_presence = False
+        self.stated: Mapping[int, int] = {}  # its first state vector that had what was not committed
         self.is_closed = False
         self.is_dismissed = False  # nothing it sent is taken in any more
         self.is_lingering = False  # has nothing to do here but may in a moment: its room may be dropped

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from crdt.beginnings import BEGINNING
-from crdt.field_writes import read_any
+from crdt.field_writes import DELETED_AT, read_any
 from crdt.records import NOBODY, Arrival, FieldWrite, Overwrite
 from crdt.shape import FIELD_KEYS
-from storage.conflicts import CREATE_CREATE, UPDATE_UPDATE, NewConflict, Side
+from storage.conflicts import CREATE_CREATE, UPDATE_DELETE, UPDATE_UPDATE, NewConflict, Side
 from storage.store import Delta
 
 FIELD_NAMES: Final = {key: name for name, key in FIELD_KEYS.items()}  # as a record calls what a document holds
@@ -30,6 +30,22 @@ def conflicts_of(overwrites: Iterable[Overwrite], max_lead: timedelta) -> list[N
         )
         for found in overwrites
     ]
+
+
+def under_deletion(
+    deletion: FieldWrite, told: Mapping[str, object], by: str, device: str | None, at: datetime, max_lead: timedelta
+) -> NewConflict:
+    """An edit, received `at`, whose author had not heard of a deletion. Each of them is told of once a deletion."""
+    standing = side_of(deletion, max_lead)
+    losing = Side(f"{by} {device or ''} under {standing.key}", told, by, device, at)
+    return NewConflict(UPDATE_DELETE, FIELD_NAMES[DELETED_AT], standing, losing)
+
+
+def before_deletion(deletion: FieldWrite, told: Mapping[str, object], by: str, max_lead: timedelta) -> NewConflict:
+    """Edits of somebody of which whoever deleted the issue had not heard."""
+    standing = side_of(deletion, max_lead)
+    losing = Side(f"{by} before {standing.key}", told, by)
+    return NewConflict(UPDATE_DELETE, FIELD_NAMES[DELETED_AT], standing, losing)
 
 
 def side_of(write: FieldWrite, max_lead: timedelta) -> Side:
