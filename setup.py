@@ -28,6 +28,7 @@ COMPILED = [
     "crdt/sync.py",
     "crdt/update.py",
     "storage/appender.py",
+    "server/rota.py",
     "server/session.py",
     "server/gaps.py",
     "server/claims.py",

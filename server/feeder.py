@@ -42,6 +42,14 @@ class Feeder:
             ground.quarantine,
         )
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody is here who has anything to do."""
+        for session in self.sessions:  # noqa: SIM110 -- compiled, and asked after every commit
+            if not session.is_lingering:
+                return False
+        return True
+
     def enter(self, session: Session) -> None:
         """From now on the session is fed, behind the answer to its first SyncStep1: some replicas (pycrdt) lose their
         way when later updates come before earlier ones. One that never asks is given everything after a while."""

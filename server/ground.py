@@ -9,6 +9,7 @@ from server.clock import Clock
 from server.conflict_desk import ConflictDesk
 from server.limits import RoomLimits
 from server.metrics import Metrics
+from server.rota import Rota
 from storage.appender import Appender
 from storage.engine import Engine, EngineFailed, IssueKey
 
@@ -18,6 +19,7 @@ class Ground:
     """The hub's side of a room: services, and whom to tell what."""
 
     appender: Appender
+    rota: Rota
     engine: Engine
     limits: RoomLimits
     clock: Clock

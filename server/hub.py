@@ -24,6 +24,7 @@ from server.limits import HubLimits
 from server.metrics import Metrics
 from server.relay import LogRelay
 from server.room import Room
+from server.rota import Rota
 from server.session import Session
 from storage.appender import Appender
 from storage.engine import Engine, EngineFailed, IssueKey
@@ -71,6 +72,7 @@ class Hub:
         self._census = Census(services.store, services.clock, limits.max_workspace_issues, self._spawn)
         self._ground = Ground(
             appender=services.appender,
+            rota=Rota(),
             engine=services.engine,
             limits=limits.room,
             clock=services.clock,

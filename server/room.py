@@ -28,6 +28,7 @@ from server.gaps import Submission
 from server.ground import Ground
 from server.intake import Intake
 from server.judging import Outgrown
+from server.rota import Due
 from server.session import Receipt, Session
 from storage.conflict_findings import conflicts_of
 from storage.engine import IssueKey
@@ -35,7 +36,7 @@ from storage.errors import Overloaded, Overtaken, StoreError
 from storage.store import Delta
 
 
-class Room:
+class Room(Due):
     """One issue and the sessions in it. Nothing here waits: sessions call in, the loop calls back.
 
     `seq`: the newest seq of the issue that is in here.
@@ -86,7 +87,7 @@ class Room:
     @property
     def is_idle(self) -> bool:
         """Whether the room could be dropped and nobody would notice."""
-        return all(session.is_lingering for session in self._feeder.sessions) and self.is_settled
+        return self._feeder.is_idle and self.is_settled
 
     # What sessions and doors call.
 
@@ -109,7 +110,7 @@ class Room:
         self._intake.put(session, update, receipt)
         if not self._is_busy:
             self._is_busy = True
-            self._loop.call_soon(self._turn)
+            self._ground.rota.put(self)
 
     def answer(self, session: Session, state_vector: bytes) -> None:
         """Send SyncStep2 for a session's SyncStep1: at once, or when an engine has computed it for a big document."""
@@ -216,11 +217,12 @@ class Room:
 
     # A turn.
 
-    def _turn(self) -> None:
+    def take_turn(self) -> None:
+        """Gate what has come in and send it to the log. The rota calls this."""
         if self.is_closed:
             return
-        self._intake.index.stored_bytes = self._committed.size_bytes
         try:
+            self._intake.index.stored_bytes = self._committed.size_bytes
             alone = self._intake.take_alone()
             if alone is None:
                 self._launch(self._intake.take_turn())
@@ -252,7 +254,7 @@ class Room:
 
     def _append(self, flight: Flight, give_up_at: float) -> None:
         try:
-            future = self._ground.appender.append(flight.deltas)
+            self._ground.appender.append(flight.deltas, self._landed)
         except Overloaded as error:
             if self.is_closed or self._loop.time() > give_up_at:
                 self._lost(error)
@@ -260,17 +262,11 @@ class Room:
                 self._loop.call_later(self._ground.limits.overload_pause, self._append, flight, give_up_at)
         except StoreError as error:
             self._lost(error)
-        else:
-            future.add_done_callback(self._landed)
 
-    def _landed(self, future: asyncio.Future[list[int]]) -> None:
+    def _landed(self, seqs: Sequence[int], failure: StoreError | None) -> None:
         """The commit came back: only now anybody hears of it."""
         flight, self._flight = self._flight, None
         assert flight is not None
-        if future.cancelled():
-            self._lost(StoreError("the appender was stopped"))
-            return
-        failure = future.exception()
         is_overtaken = isinstance(failure, Overtaken) and flight.before is not None
         if failure is not None and not is_overtaken:
             self._lost(failure)
@@ -280,7 +276,7 @@ class Room:
             self._ground.settled(self.key)
             return
         try:
-            self._take_back(flight) if is_overtaken else self._publish(flight, future.result())
+            self._take_back(flight) if is_overtaken else self._publish(flight, seqs)
         except Exception:  # noqa: BLE001 -- the top of a turn
             self._crash("room publish")
 
@@ -303,7 +299,7 @@ class Room:
         if self._intake.is_empty:
             self._next_turn()
         else:
-            self._turn()  # at once, so that it is in the appender's next batch
+            self.take_turn()  # at once, so that it is in the appender's next batch
 
     def _take_back(self, flight: Flight) -> None:
         """The log was written to by another node: the room is what it was before, and its session hears of it."""
@@ -318,10 +314,10 @@ class Room:
 
     def _next_turn(self) -> None:
         if not self._intake.is_empty:
-            self._loop.call_soon(self._turn)
+            self._ground.rota.put(self)
             return
         self._is_busy = False
-        if self.is_settled:
+        if self.is_settled and (self._is_sealed or self._feeder.is_idle):
             self._ground.settled(self.key)
 
     # What is rare.
@@ -382,7 +378,7 @@ class Room:
     def _wake(self) -> None:
         if not self._is_busy:
             self._is_busy = True
-            self._turn()
+            self.take_turn()
 
     def _lost(self, error: BaseException) -> None:
         """The outcome of our commit is unknown: only the log knows what this issue is now."""

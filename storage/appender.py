@@ -1,6 +1,6 @@
 """Group commit: what rooms append while one batch commits becomes the next batch.
 
-A future resolves after COMMIT, never before.
+Whoever appends hears of it after COMMIT, never before.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from storage.store import NewDelta, Store
 DELTA_OVERHEAD_BYTES: Final = 300
 
 _Issue: TypeAlias = tuple[int, UUID]
+# What became of deltas: their seqs after COMMIT, or why there are none.
+Landed: TypeAlias = Callable[[Sequence[int], StoreError | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +43,11 @@ class _Entry:
     `weight`: bytes it counts for in the queue · `queued_at`: loop time.
     """
 
-    __slots__ = ("deltas", "future", "queued_at", "weight")
+    __slots__ = ("deltas", "landed", "queued_at", "weight")
 
-    def __init__(
-        self, deltas: Sequence[NewDelta], future: asyncio.Future[list[int]], weight: int, queued_at: float
-    ) -> None:
+    def __init__(self, deltas: Sequence[NewDelta], landed: Landed, weight: int, queued_at: float) -> None:
         self.deltas = deltas
-        self.future = future
+        self.landed = landed
         self.weight = weight
         self.queued_at = queued_at
 
@@ -59,8 +59,8 @@ class Appender:
     """The queue in front of the log. One `run` task commits; everybody else calls `append`.
 
     When a commit fails, whatever is queued behind it for the same issues fails with it: those deltas may need what was
-    lost, and the log never holds a delta without its causes. Whoever appended must forget the issue's room in the
-    callback of the failed future; until those callbacks have run, more deltas for these issues are refused too.
+    lost, and the log never holds a delta without its causes. Whoever appended must forget the issue's room when it
+    hears of the failure; until all have heard, more deltas for these issues are refused too.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Appender:
         self._queue: deque[_Entry] = deque()
         self._in_flight: list[_Entry] = []
         self._queued_bytes = 0
-        self._lost: deque[set[_Issue]] = deque()  # by failures whose callbacks are still to run
+        self._lost: deque[set[_Issue]] = deque()  # by failures that not everybody has heard of
         self._wake = asyncio.Event()
         self._done = asyncio.Event()
         self._is_closing = False
@@ -105,29 +105,32 @@ class Appender:
         oldest = self._in_flight or self._queue
         return max(0.0, now - oldest[0].queued_at) if oldest else 0.0
 
-    def append(self, deltas: Sequence[NewDelta]) -> asyncio.Future[list[int]]:
-        """Queue deltas, adjacent and in order. The future gives their seqs after COMMIT.
+    def append(self, deltas: Sequence[NewDelta], landed: Landed) -> None:
+        """Queue deltas, adjacent and in order. `landed` hears of it in a later turn of the loop: with their seqs after
+        COMMIT, else with `StoreUnavailable`, after which their fate is unknown, or with another `StoreError` when the
+        log refused them.
 
-        It raises `StoreUnavailable`, after which their fate is unknown, or another `StoreError` when the log refused
-        them. The call itself never waits: it raises `Overloaded` when the queue is full and `StoreUnavailable` when
-        the appender is closed.
+        The call itself never waits: it raises `Overloaded` when the queue is full and `StoreUnavailable` when the
+        appender is closed.
         """
         if self._is_closing:
             raise StoreUnavailable("the server is shutting down")
-        weight = sum(len(delta.update) for delta in deltas) + DELTA_OVERHEAD_BYTES * len(deltas)
+        weight = DELTA_OVERHEAD_BYTES * len(deltas)
+        for delta in deltas:
+            weight += len(delta.update)
         # An empty queue takes anything: a bound no single upload may pass is the gate's business.
         if self._queued_bytes and self._queued_bytes + weight > self._max_queued_bytes:
             raise Overloaded(f"{self._queued_bytes} bytes wait for the log already")
-        entry = _Entry(deltas, self._loop.create_future(), weight, self._loop.time())
+        entry = _Entry(deltas, landed, weight, self._loop.time())
         if not deltas:
-            entry.future.set_result([])
-        elif any(not lost.isdisjoint(entry.issues()) for lost in self._lost):
-            entry.future.set_exception(StoreUnavailable("an earlier delta of this issue was lost"))
+            self._loop.call_soon(self._call, entry, [], None)
+        elif self._lost and any(not lost.isdisjoint(entry.issues()) for lost in self._lost):
+            failure = StoreUnavailable("an earlier delta of this issue was lost")
+            self._loop.call_soon(self._call, entry, [], failure)
         else:
             self._queue.append(entry)
             self._queued_bytes += weight
             self._wake.set()
-        return entry.future
 
     async def run(self) -> None:
         """Commit batches until `close`. Ended early, it fails everything that waits."""
@@ -187,14 +190,16 @@ class Appender:
                     self._lose([entry], failure)
 
     async def _attempt(self, entries: list[_Entry]) -> StoreError | None:
-        """Commit entries and resolve their futures, or say why not."""
+        """Commit entries and tell of it, or say why not."""
         started = self._loop.time()
         deltas = [delta for entry in entries for delta in entry.deltas]
         failure: StoreError | None = None
         try:
             async with asyncio.timeout(self._commit_timeout):
                 seqs = await self._store.append(deltas)
-            self._resolve(entries, seqs)
+            self._queued_bytes -= sum([entry.weight for entry in entries])
+            # In the next turn: the next batch leaves before those of this one are busy with it. One callback for all.
+            self._loop.call_soon(self._tell, entries, seqs)
         except StoreError as error:
             failure = error
         except TimeoutError:
@@ -211,14 +216,18 @@ class Appender:
             self._on_commit(CommitStats(len(deltas), update_bytes, waited, took, failure, workspaces))
         return failure
 
-    def _resolve(self, entries: Iterable[_Entry], seqs: list[int]) -> None:
+    def _tell(self, entries: list[_Entry], seqs: list[int]) -> None:
         start = 0
         for entry in entries:
             end = start + len(entry.deltas)
-            self._queued_bytes -= entry.weight
-            if not entry.future.done():  # else the caller no longer waits
-                entry.future.set_result(seqs[start:end])
+            self._call(entry, seqs[start:end], None)
             start = end
+
+    def _call(self, entry: _Entry, seqs: Sequence[int], failure: StoreError | None) -> None:
+        try:
+            entry.landed(seqs, failure)
+        except Exception:  # noqa: BLE001 -- the others of the batch have to hear of it all the same
+            self._log.exception("nobody heard what became of deltas", deltas=len(entry.deltas))
 
     def _lose(self, entries: Iterable[_Entry], failure: StoreError) -> None:
         """Fail entries, and those behind them whose issues lost something, in their order."""
@@ -228,8 +237,8 @@ class Appender:
         self._fail(entries, failure)
         self._in_flight = self._unharmed(self._in_flight, lost, failure)
         self._queue = deque(self._unharmed(self._queue, lost, failure))
-        # The callbacks of the futures that just failed are ahead of this one in the loop's queue: until they have run,
-        # a room may not know yet and append once more.
+        # Those who hear of it are ahead of this in the loop's queue: until all have, a room may not know yet and append
+        # once more.
         self._lost.append(lost)
         self._loop.call_soon(self._lost.popleft)
 
@@ -246,5 +255,4 @@ class Appender:
     def _fail(self, entries: Iterable[_Entry], failure: StoreError) -> None:
         for entry in entries:
             self._queued_bytes -= entry.weight
-            if not entry.future.done():
-                entry.future.set_exception(failure)
+            self._loop.call_soon(self._call, entry, [], failure)

@@ -27,6 +27,7 @@ from storage.postgres import PostgresStore
 from storage.store import NewDelta
 from tests.server.house import ISSUE, House, Peer, house
 from tests.simulation.time import START, VirtualClock
+from tests.storage.appending import append
 
 ANA = Identity("ana", "main", Role.MEMBER)
 
@@ -194,7 +195,7 @@ async def test_a_delta_is_refused_that_would_not_come_right_after_what_it_names(
         new = NewDelta(home.workspace.id, ISSUE, b"\x00\x00", "ana", None, START)
         await store.append([new, new])
         late, other = new._replace(after=1), new._replace(issue_id=UUID(int=9))
-        refused, taken = home.appender.append([late]), home.appender.append([other])
+        refused, taken = append(home.appender, [late]), append(home.appender, [other])
         with pytest.raises(Exception, match="was written to since"):
             await refused
         assert await taken == [3]

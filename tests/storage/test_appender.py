@@ -16,6 +16,7 @@ from storage.errors import Overloaded, StoreError, StoreUnavailable, UnknownWork
 from storage.memory import MemoryStore, Moment
 from storage.postgres import PostgresStore
 from storage.store import NewDelta
+from tests.storage.appending import append
 from tests.storage.rows import ISSUE, OTHER_ISSUE, new_delta
 
 WORKSPACE = 1
@@ -44,7 +45,7 @@ class Door:
         """Append something and return while its commit is in flight."""
         self.open.clear()
         self.knocked.clear()
-        future = appender.append(deltas)
+        future = append(appender, deltas)
         await self.knocked.wait()
         return future
 
@@ -95,14 +96,14 @@ def delta(update: bytes = b"u", issue: UUID = ISSUE, workspace: int = WORKSPACE)
 class TestBatches:
     async def test_what_one_turn_appends_is_one_commit(self, log: CountingStore) -> None:
         async with running(log) as appender:
-            futures = [appender.append([delta()]) for _ in range(50)]
+            futures = [append(appender, [delta()]) for _ in range(50)]
             assert await asyncio.gather(*futures) == [[seq] for seq in range(1, 51)]
         assert log.batches == [50]
 
     async def test_the_next_batch_forms_while_one_commits(self, log: CountingStore, door: Door) -> None:
         async with running(log) as appender:
             first = await door.close_and_wait_for(appender, [delta()])
-            later = [appender.append([delta(), delta()]) for _ in range(3)]
+            later = [append(appender, [delta(), delta()]) for _ in range(3)]
             assert not first.done()
             door.open.set()
             assert await asyncio.gather(first, *later) == [[1], [2, 3], [4, 5], [6, 7]]
@@ -119,32 +120,35 @@ class TestBatches:
 
     async def test_a_batch_is_bounded_by_deltas(self, log: CountingStore) -> None:
         async with running(log, max_batch_deltas=4) as appender:
-            await asyncio.gather(*(appender.append([delta()] * 3) for _ in range(3)))
+            await asyncio.gather(*(append(appender, [delta()] * 3) for _ in range(3)))
         assert log.batches == [3, 3, 3]
 
     async def test_a_batch_is_bounded_by_bytes(self, log: CountingStore) -> None:
         async with running(log, max_batch_bytes=2 * (1000 + DELTA_OVERHEAD_BYTES)) as appender:
-            await asyncio.gather(*(appender.append([delta(b"x" * 1000)]) for _ in range(5)))
+            await asyncio.gather(*(append(appender, [delta(b"x" * 1000)]) for _ in range(5)))
         assert log.batches == [2, 2, 1]
 
     async def test_what_is_bigger_than_a_batch_is_one_of_its_own(self, log: CountingStore) -> None:
         async with running(log, max_batch_deltas=2) as appender:
-            await asyncio.gather(appender.append([delta()]), appender.append([delta()] * 5))
+            await asyncio.gather(append(appender, [delta()]), append(appender, [delta()] * 5))
         assert log.batches == [1, 5]
 
     async def test_nothing_is_committed_at_once(self, log: CountingStore) -> None:
-        assert await Appender(log).append([]) == []
+        assert await append(Appender(log), []) == []
 
-    async def test_an_abandoned_future_does_not_take_its_delta_along(self, log: CountingStore) -> None:
+    async def test_who_fails_at_hearing_of_it_keeps_nobody_else_from_it(self, log: CountingStore) -> None:
+        def fail(_seqs: Sequence[int], _failure: StoreError | None) -> None:
+            raise ValueError("a defect of a room")
+
         async with running(log) as appender:
-            appender.append([delta(b"first")]).cancel()
-            assert await appender.append([delta(b"second")]) == [2]
+            appender.append([delta(b"first")], fail)
+            assert await append(appender, [delta(b"second")]) == [2]
         assert await updates(log) == [b"first", b"second"]
 
     async def test_it_groups_on_postgres(self, store: PostgresStore) -> None:
         workspaces = [(await store.create_workspace(slug, slug)).id for slug in ("one", "two")]
         async with running(store) as appender:
-            futures = [appender.append([delta(workspace=w)] * 2) for _ in range(40) for w in workspaces]
+            futures = [append(appender, [delta(workspace=w)] * 2) for _ in range(40) for w in workspaces]
             seqs = await asyncio.gather(*futures)
         assert [s for pair in seqs[::2] for s in pair] == list(range(1, 81)) == [s for pair in seqs[1::2] for s in pair]
 
@@ -153,12 +157,12 @@ class TestFailures:
     async def test_a_batch_that_fails_fails_all_its_futures(self, log: CountingStore, door: Door) -> None:
         door.failures["before"] = [StoreUnavailable("down")]
         async with running(log) as appender:
-            futures = [appender.append([delta(issue=issue)]) for issue in (ISSUE, OTHER_ISSUE)]
+            futures = [append(appender, [delta(issue=issue)]) for issue in (ISSUE, OTHER_ISSUE)]
             for future in futures:
                 with pytest.raises(StoreUnavailable, match="down"):
                     await future
             assert str(appender.last_failure) == "down"
-            assert await appender.append([delta(issue=UUID(int=3))]) == [1]
+            assert await append(appender, [delta(issue=UUID(int=3))]) == [1]
             assert appender.last_failure is None
 
     async def test_an_answer_that_got_lost_fails_the_future_of_a_committed_delta(
@@ -167,14 +171,14 @@ class TestFailures:
         door.failures["after"] = [StoreUnavailable("connection lost")]
         async with running(log) as appender:
             with pytest.raises(StoreUnavailable):
-                await appender.append([delta(b"committed")])
+                await append(appender, [delta(b"committed")])
         assert await updates(log) == [b"committed"]
 
     async def test_what_is_queued_for_a_lost_issue_is_lost_too(self, log: CountingStore, door: Door) -> None:
         async with running(log) as appender:
             lost = await door.close_and_wait_for(appender, [delta(b"cause")])
-            effect = appender.append([delta(b"effect")])
-            unrelated = appender.append([delta(b"unrelated", OTHER_ISSUE)])
+            effect = append(appender, [delta(b"effect")])
+            unrelated = append(appender, [delta(b"unrelated", OTHER_ISSUE)])
             door.failures["before"] = [StoreUnavailable("down")]
             door.open.set()
             for future in (lost, effect):
@@ -189,10 +193,10 @@ class TestFailures:
         third = UUID(int=3)
         async with running(log) as appender:
             lost = await door.close_and_wait_for(appender, [delta(b"1", ISSUE)])
-            before = appender.append([delta(b"2", OTHER_ISSUE)])
-            both = appender.append([delta(b"3", ISSUE), delta(b"4", OTHER_ISSUE)])
-            after = appender.append([delta(b"5", OTHER_ISSUE)])
-            unrelated = appender.append([delta(b"6", third)])
+            before = append(appender, [delta(b"2", OTHER_ISSUE)])
+            both = append(appender, [delta(b"3", ISSUE), delta(b"4", OTHER_ISSUE)])
+            after = append(appender, [delta(b"5", OTHER_ISSUE)])
+            unrelated = append(appender, [delta(b"6", third)])
             door.failures["before"] = [StoreUnavailable("down")]
             door.open.set()
             outcomes = await asyncio.gather(lost, before, both, after, unrelated, return_exceptions=True)
@@ -202,20 +206,22 @@ class TestFailures:
     async def test_a_room_that_has_not_heard_yet_cannot_append_to_a_lost_issue(
         self, log: CountingStore, door: Door
     ) -> None:
+        failures: list[StoreError | None] = []
         late: list[asyncio.Future[list[int]]] = []
         async with running(log) as appender:
-            lost = await door.close_and_wait_for(appender, [delta(b"cause")])
-            heard = asyncio.Event()
-            # Runs ahead of the room's own callback, as a turn that was scheduled earlier would.
-            lost.add_done_callback(lambda _: late.append(appender.append([delta(b"effect")])))
-            lost.add_done_callback(lambda _: heard.set())
+            door.open.clear()
+            # Hears of it ahead of the issue's room, as a turn that was scheduled earlier would.
+            appender.append([delta(b"first")], lambda _, failure: late.append(append(appender, [delta(b"effect")])))
+            appender.append([delta(b"cause")], lambda _, failure: failures.append(failure))
+            await door.knocked.wait()
             door.failures["before"] = [StoreUnavailable("down")]
             door.open.set()
-            await heard.wait()
+            while not failures:
+                await asyncio.sleep(0)
             with pytest.raises(StoreUnavailable, match="an earlier delta"):
                 await late[0]
-            assert await appender.append([delta(b"after reading the log again")]) == [1]
-        assert isinstance(lost.exception(), StoreUnavailable)
+            assert await append(appender, [delta(b"after reading the log again")]) == [1]
+        assert isinstance(failures[0], StoreUnavailable)
 
     async def test_a_commit_that_takes_too_long_is_given_up(self, log: CountingStore, door: Door) -> None:
         async with running(log, commit_timeout=0.01) as appender:
@@ -223,11 +229,11 @@ class TestFailures:
             with pytest.raises(StoreUnavailable, match=r"no COMMIT within 0\.01 s"):
                 await future
             door.open.set()
-            assert await appender.append([delta(issue=OTHER_ISSUE)]) == [1]
+            assert await append(appender, [delta(issue=OTHER_ISSUE)]) == [1]
 
     async def test_an_unknown_workspace_only_fails_its_own(self, log: CountingStore) -> None:
         async with running(log) as appender:
-            good, bad, too = (appender.append([delta(workspace=w)]) for w in (WORKSPACE, UNKNOWN_WORKSPACE, WORKSPACE))
+            good, bad, too = (append(appender, [delta(workspace=w)]) for w in (WORKSPACE, UNKNOWN_WORKSPACE, WORKSPACE))
             with pytest.raises(UnknownWorkspace):
                 await bad
             assert (await good, await too) == ([1], [2])
@@ -235,7 +241,7 @@ class TestFailures:
     async def test_a_defect_only_fails_the_delta_that_has_it_and_those_behind_it(self, log: CountingStore) -> None:
         async with running(log) as appender:
             futures = [
-                appender.append([delta(update, issue)])
+                append(appender, [delta(update, issue)])
                 for update, issue in [(b"1", ISSUE), (b"\0", ISSUE), (b"3", ISSUE), (b"4", OTHER_ISSUE)]
             ]
             outcomes = await asyncio.gather(*futures, return_exceptions=True)
@@ -247,7 +253,7 @@ class TestFailures:
     ) -> None:
         door.failures["before"] = [StoreUnavailable("down")]
         async with running(log) as appender:
-            futures = [appender.append([delta(update)]) for update in (b"1", b"\0", b"3")]
+            futures = [append(appender, [delta(update)]) for update in (b"1", b"\0", b"3")]
             outcomes = await asyncio.gather(*futures, return_exceptions=True)
         assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
         assert await updates(log) == []
@@ -257,22 +263,22 @@ class TestBounds:
     async def test_a_full_queue_refuses(self, log: CountingStore, door: Door) -> None:
         async with running(log, max_queued_bytes=3 * (100 + DELTA_OVERHEAD_BYTES)) as appender:
             first = await door.close_and_wait_for(appender, [delta(b"x" * 100)])
-            rest = [appender.append([delta(b"x" * 100)]) for _ in range(2)]
+            rest = [append(appender, [delta(b"x" * 100)]) for _ in range(2)]
             with pytest.raises(Overloaded):
-                appender.append([delta(b"x")])
+                append(appender, [delta(b"x")])
             door.open.set()
             await asyncio.gather(first, *rest)
             assert appender.queued_bytes == 0
-            assert await appender.append([delta()]) == [4]
+            assert await append(appender, [delta()]) == [4]
 
     async def test_an_empty_queue_takes_what_is_bigger_than_itself(self, log: CountingStore) -> None:
         async with running(log, max_queued_bytes=10) as appender:
-            assert await appender.append([delta(b"x" * 1000)]) == [1]
+            assert await append(appender, [delta(b"x" * 1000)]) == [1]
 
     async def test_bytes_are_counted_until_they_are_committed_or_lost(self, log: CountingStore, door: Door) -> None:
         async with running(log) as appender:
             futures = [await door.close_and_wait_for(appender, [delta(b"x" * 10)])]
-            futures += [appender.append([delta(b"x" * 10, issue)]) for issue in (ISSUE, OTHER_ISSUE)]
+            futures += [append(appender, [delta(b"x" * 10, issue)]) for issue in (ISSUE, OTHER_ISSUE)]
             assert appender.queued_bytes == 3 * (10 + DELTA_OVERHEAD_BYTES)
             door.failures["before"] = [StoreUnavailable("down")]
             door.open.set()
@@ -294,8 +300,8 @@ class TestBounds:
         door.failures["before"] = [StoreUnavailable("down")]
         async with running(log, on_commit=reports.append) as appender:
             with pytest.raises(StoreUnavailable):
-                await appender.append([delta(b"123")])
-            await appender.append([delta(b"123", OTHER_ISSUE), delta(b"45", OTHER_ISSUE)])
+                await append(appender, [delta(b"123")])
+            await append(appender, [delta(b"123", OTHER_ISSUE), delta(b"45", OTHER_ISSUE)])
         assert [(r.deltas, r.update_bytes, r.failure is None) for r in reports] == [(1, 3, False), (2, 5, True)]
         assert all(r.waited_seconds >= 0 and r.commit_seconds >= 0 for r in reports)
 
@@ -305,11 +311,11 @@ class TestEnd:
         appender = Appender(log)
         run = asyncio.create_task(appender.run())
         first = await door.close_and_wait_for(appender, [delta()])
-        second = appender.append([delta()])
+        second = append(appender, [delta()])
         closing = asyncio.create_task(appender.close())
         await asyncio.sleep(0)
         with pytest.raises(StoreUnavailable, match="shutting down"):
-            appender.append([delta()])
+            append(appender, [delta()])
         door.open.set()
         await closing
         assert (first.result(), second.result()) == ([1], [2])
@@ -323,7 +329,7 @@ class TestEnd:
         appender = Appender(log)
         run = asyncio.create_task(appender.run())
         futures = [await door.close_and_wait_for(appender, [delta()])]
-        futures.append(appender.append([delta(issue=OTHER_ISSUE)]))
+        futures.append(append(appender, [delta(issue=OTHER_ISSUE)]))
         run.cancel()
         outcomes = await asyncio.gather(run, *futures, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [asyncio.CancelledError, StoreUnavailable, StoreUnavailable]
@@ -339,7 +345,7 @@ async def test_order_survives_many_writers_and_random_failures(log: CountingStor
         generation, number = 0, 0
         while number < 30:
             try:
-                sent = [appender.append([delta(b"%d.%d" % (generation, number + i), issue)]) for i in range(3)]
+                sent = [append(appender, [delta(b"%d.%d" % (generation, number + i), issue)]) for i in range(3)]
                 await asyncio.gather(*sent)
                 number += 3
             except StoreUnavailable:
