@@ -15,13 +15,15 @@ from storage.store import NewDelta
 class Batch:
     """What one turn accepted. `authors[i]` wrote `updates[i]`, and each is causally closed with those before it.
 
-    `weight` counts the bytes of what was submitted · `stuck`: sessions that wait for what other nodes committed ·
-    `conflicts`: by number of the update they were found in · `is_overtaken`: nothing of it is kept.
+    `at`: when its deltas came, in their rows · `weight` counts the bytes of what was submitted · `stuck`: sessions that
+    wait for what other nodes committed · `conflicts`: by number of the update they were found in · `is_overtaken`:
+    nothing of it is kept.
     """
 
-    __slots__ = ("authors", "conflicts", "is_overtaken", "receipts", "stuck", "updates", "weight")
+    __slots__ = ("at", "authors", "conflicts", "is_overtaken", "receipts", "stuck", "updates", "weight")
 
-    def __init__(self) -> None:
+    def __init__(self, at: datetime) -> None:
+        self.at = at
         self.conflicts: dict[int, list[NewConflict]] = {}
         self.authors: list[Session] = []
         self.updates: list[bytes] = []
@@ -48,22 +50,24 @@ class Batch:
             replace(one, supersedes=made_up_for.get((one.field, one.supersedes), one.supersedes)) for one in found
         )
 
-    def deltas(self, key: IssueKey, now: datetime, after: int | None) -> list[NewDelta]:
+    def deltas(self, key: IssueKey, after: int | None) -> list[NewDelta]:
         """What goes into the log. `after`: see `NewDelta`, of a batch of one update."""
-        return [
-            NewDelta(
+        deltas: list[NewDelta] = []
+        for place, author in enumerate(self.authors):
+            who = author.identity
+            columns = (
                 key.workspace_id,
                 key.issue_id,
-                update,
-                author.identity.user_id,
-                author.identity.device_id,
-                now,
-                self.conflicts.get(at, ()),
+                self.updates[place],
+                who.user_id,
+                who.device_id,
+                self.at,
+                self.conflicts.get(place, ()),
                 after,
                 author.mark,
             )
-            for at, (author, update) in enumerate(zip(self.authors, self.updates, strict=True))
-        ]
+            deltas.append(tuple.__new__(NewDelta, columns))  # what calling it does, in a third of the time
+        return deltas
 
     def call_receipts(self, seq: int) -> None:
         """Tell everybody in here what became of their updates; `seq` is the newest of the issue."""

@@ -104,7 +104,7 @@ class Intake(Judging):
 
     def overtaken(self, submission: Submission) -> Batch:
         """A turn of an update that comes too late for what it was to come right after."""
-        batch = Batch()
+        batch = Batch(self._ground.clock.now())
         batch.weight = len(submission[1])
         if submission[2] is not None:
             batch.receipts.append((submission[2], Stored))
@@ -114,7 +114,7 @@ class Intake(Judging):
     def take_turn(self) -> Batch:
         """Gate what has come in, up to the next update that goes alone. A large one that was accepted is a turn of its
         own."""
-        batch = Batch()
+        batch = Batch(self._ground.clock.now())
         self._count()
         if self._large.is_judged:
             self._take_large(batch)
@@ -125,7 +125,7 @@ class Intake(Judging):
 
     def _gate(self, batch: Batch) -> None:
         groups, large = self._groups()
-        now_ms = milliseconds(self._ground.clock.now())
+        now_ms = milliseconds(batch.at)
         for session, submissions in groups.items():
             self._arrival = Arrival(session.identity.device_id or "", now_ms)
             accepted: list[bytes] = []

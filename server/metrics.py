@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
     Histogram,
-    Metric,
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily
-from prometheus_client.registry import Collector
+
+from server.tally import Tally
 
 _FAST_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-
-
-class Tally(Collector):
-    """A counter for what every turn of every room counts: a bare integer, read when it is asked for. The library's own
-    take a lock each, which cost as much as the gate."""
-
-    __slots__ = ("_name", "_text", "value")
-
-    def __init__(self, name: str, text: str) -> None:
-        self._name = name
-        self._text = text
-        self.value = 0
-
-    def inc(self, amount: int = 1) -> None:
-        """Count; from the loop's thread only."""
-        self.value += amount
-
-    def collect(self) -> Iterator[Metric]:
-        """See `Collector`."""
-        yield CounterMetricFamily(f"syncline_{self._name}", self._text, value=self.value)
 
 
 class Metrics:

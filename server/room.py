@@ -28,7 +28,6 @@ from server.gaps import Submission
 from server.ground import Ground
 from server.intake import Intake
 from server.judging import Outgrown
-from server.rota import Due
 from server.session import Receipt, Session
 from storage.conflict_findings import conflicts_of
 from storage.engine import IssueKey
@@ -36,7 +35,7 @@ from storage.errors import Overloaded, Overtaken, StoreError
 from storage.store import Delta
 
 
-class Room(Due):
+class Room:
     """One issue and the sessions in it. Nothing here waits: sessions call in, the loop calls back.
 
     `seq`: the newest seq of the issue that is in here.
@@ -110,7 +109,7 @@ class Room(Due):
         self._intake.put(session, update, receipt)
         if not self._is_busy:
             self._is_busy = True
-            self._ground.rota.put(self)
+            self._ground.rota.put(self.take_turn)
 
     def answer(self, session: Session, state_vector: bytes) -> None:
         """Send SyncStep2 for a session's SyncStep1: at once, or when an engine has computed it for a big document."""
@@ -218,7 +217,7 @@ class Room(Due):
     # A turn.
 
     def take_turn(self) -> None:
-        """Gate what has come in and send it to the log. The rota calls this."""
+        """Gate what has come in and send it to the log. The rota calls it."""
         if self.is_closed:
             return
         try:
@@ -247,7 +246,7 @@ class Room(Due):
             self._next_turn()
             return
         index = self._intake.index
-        deltas = batch.deltas(self.key, self._ground.clock.now(), None if before is None else self.seq)
+        deltas = batch.deltas(self.key, None if before is None else self.seq)
         flight = self._flight = Flight(batch, deltas, dict(index.state_vector), self._claims.note(index), before)
         self._append(flight, self._loop.time() + self._ground.limits.overload_timeout)
         flight.update = merge(batch.updates)  # while the database works; the log may have refused it already
@@ -282,7 +281,8 @@ class Room(Due):
 
     def _publish(self, flight: Flight, seqs: Sequence[int]) -> None:
         batch, fed, self._fed = flight.batch, self._fed, set()
-        self._held_back = [delta for delta in self._held_back if delta.seq not in seqs]
+        if self._held_back:
+            self._held_back = [delta for delta in self._held_back if delta.seq not in seqs]
         self._ground.committed(self.key.workspace_id, seqs)
         self._claims.commit(flight.claims, seqs[-1])
         if not fed.issuperset(seqs):  # else the relay read them before the appender heard of its commit
@@ -292,7 +292,8 @@ class Room(Due):
         self.seq = max(self.seq, seqs[-1])
         if batch.conflicts:
             self._ground.conflicts.committed(self.key, batch.conflicts)
-        self._report_late()
+        if self._late:
+            self._report_late()
         batch.call_receipts(self.seq)
         self._intake.release(batch.weight)
         self._feed_held_back()
@@ -314,7 +315,7 @@ class Room(Due):
 
     def _next_turn(self) -> None:
         if not self._intake.is_empty:
-            self._ground.rota.put(self)
+            self._ground.rota.put(self.take_turn)
             return
         self._is_busy = False
         if self.is_settled and (self._is_sealed or self._feeder.is_idle):
@@ -331,13 +332,14 @@ class Room(Due):
 
     async def _check(self, submission: Submission) -> None:
         """What goes alone is checked by an engine, on a copy of the index; everything behind it waits."""
-        batch, before = Batch(), self._intake.index
+        batch, before = Batch(self._ground.clock.now()), self._intake.index
         try:
             await self._intake.check(batch, submission)
         except Outgrown:
             self.close(*close_codes.OPENED_ANEW)
         except Exception:  # noqa: BLE001 -- the top of a turn
             self._crash("room check")
+        batch.at = self._ground.clock.now()  # times go up with seqs, however long it took
         self._checked(batch, None if submission[0].after is None else before)
 
     def _checked(self, batch: Batch, before: Index | None) -> None:
@@ -357,7 +359,7 @@ class Room(Due):
         return self._is_checking or (self._flight is not None and self._flight.before is not None)
 
     def _feed_held_back(self) -> None:
-        if not self._is_holding_back:
+        if self._held_back and not self._is_holding_back:
             held_back, self._held_back = self._held_back, []
             self.feed(held_back)
 

@@ -128,9 +128,10 @@ class Appender:
             failure = StoreUnavailable("an earlier delta of this issue was lost")
             self._loop.call_soon(self._call, entry, [], failure)
         else:
+            if not self._queue:
+                self._wake.set()
             self._queue.append(entry)
             self._queued_bytes += weight
-            self._wake.set()
 
     async def run(self) -> None:
         """Commit batches until `close`. Ended early, it fails everything that waits."""

@@ -23,6 +23,8 @@ AWARENESS: Final = 1
 AUTH: Final = 2
 QUERY_AWARENESS: Final = 3
 
+_SHORT_HEADS: Final = [bytes((SYNC, sync.UPDATE, size)) for size in range(0x80)]  # of updates, by their size
+
 KEEP_ALIVE: Final = b"\x01\x01\x00"  # an awareness update about nobody
 
 
@@ -81,7 +83,8 @@ def sync_step2(update: bytes) -> bytes:
 
 def update(update: bytes) -> bytes:
     """An edit for a reader."""
-    return _sync(sync.UPDATE, update)
+    size = len(update)
+    return _SHORT_HEADS[size] + update if size < 0x80 else _sync(sync.UPDATE, update)
 
 
 def awareness(update: bytes) -> bytes:

@@ -76,7 +76,8 @@ class Connection(Protocol):
         """Queue one binary message."""
 
     def buffered_bytes(self) -> int:
-        """What was sent and has not reached the kernel yet. Above the high water, `drained` is certain to follow."""
+        """What was sent and has not reached the kernel yet; 0 may stand for anything up to the high water. Above that,
+        `drained` is certain to follow."""
 
     def close(self, code: int, reason: str) -> None:
         """Send a close frame behind what is queued; cut the socket if the peer does not answer in time."""

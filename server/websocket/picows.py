@@ -186,7 +186,7 @@ class PicowsConnection(WSListener, TakesTurns, HasPulse):
             self._transport.send_reuse_external_bytearray(BINARY, bytearray(HEADER_ROOM) + frame, HEADER_ROOM)
 
     def buffered_bytes(self) -> int:
-        return 0 if self._close_code is not None else self._socket.get_write_buffer_size()
+        return self._socket.get_write_buffer_size() if self._writing_paused and self._close_code is None else 0
 
     def close(self, code: int, reason: str) -> None:
         if self._close_code is not None:
