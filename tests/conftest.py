@@ -7,7 +7,7 @@ import gc
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,19 @@ def database_names() -> Iterator[str]:
 @pytest.fixture
 async def dsn(postgres: EmbeddedPostgres, database_names: Iterator[str]) -> AsyncIterator[str]:
     """A migrated, empty database of the test's own."""
-    name = next(database_names)
+    async with fresh_database(postgres, next(database_names)) as url:
+        yield url
+
+
+@pytest.fixture
+async def store(dsn: str) -> AsyncIterator[PostgresStore]:
+    async with opened(dsn) as store:
+        yield store
+
+
+@asynccontextmanager
+async def fresh_database(postgres: EmbeddedPostgres, name: str) -> AsyncIterator[str]:
+    """The address of a migrated, empty database that is there as long as the context is."""
     connection = await asyncpg.connect(database_url(postgres, "postgres"))
     # The default strategy writes every page to the WAL.
     await connection.execute(f"CREATE DATABASE {name} TEMPLATE syncline STRATEGY file_copy")
@@ -82,8 +94,9 @@ async def dsn(postgres: EmbeddedPostgres, database_names: Iterator[str]) -> Asyn
     await connection.close()
 
 
-@pytest.fixture
-async def store(dsn: str) -> AsyncIterator[PostgresStore]:
+@asynccontextmanager
+async def opened(dsn: str) -> AsyncIterator[PostgresStore]:
+    """The store in a database."""
     store = PostgresStore(await open_database(dsn, DatabaseLimits(connections_max=4)))
     yield store
     await store.close()

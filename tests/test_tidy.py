@@ -2,6 +2,7 @@
 
 import ast
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,15 @@ def relative(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 @pytest.mark.parametrize("path", PRODUCT, ids=relative)
 def test_files_and_functions_are_short_enough_to_read(path: Path) -> None:
-    source = path.read_text()
-    assert source.count("\n") <= MAX_FILE_LINES
-    for node in ast.walk(ast.parse(source)):
+    assert path.read_text().count("\n") <= MAX_FILE_LINES
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert (node.end_lineno or 0) - node.lineno < MAX_FUNCTION_LINES, node.name
 
@@ -32,7 +37,7 @@ def test_files_and_functions_are_short_enough_to_read(path: Path) -> None:
 def test_modules_are_named_and_described(path: Path) -> None:
     assert not any(word in TABOO for word in path.stem.split("_"))
     if path.read_text().strip():
-        assert ast.get_docstring(ast.parse(path.read_text()))
+        assert ast.get_docstring(tree_of(path))
 
 
 def importers_of(package: str, name: str = "") -> set[str]:
@@ -40,10 +45,11 @@ def importers_of(package: str, name: str = "") -> set[str]:
     return {relative(path) for path in PRODUCT if (package, name) in imports_of(path)}
 
 
+@cache
 def imports_of(path: Path) -> set[tuple[str, str]]:
     """(top-level package, imported name) for everything a file imports; "" for the package itself."""
     found: set[tuple[str, str]] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.ImportFrom):
             package = (node.module or "").split(".")[0]
             found.update((package, name) for name in ("", *(alias.name for alias in node.names)))

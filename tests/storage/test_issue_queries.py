@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from random import Random
 from typing import TypeAlias
@@ -12,11 +12,14 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+import pytest_asyncio
 
 from crdt.issue import MAX_SHORT_CHARS
+from storage.embedded import EmbeddedPostgres
 from storage.postgres import PostgresStore
 from storage.tables import issue_words
 from storage.tables.issue_queries import COLUMNS, MOST, NEWEST_FIRST, IssueQuery, SortKey, find, statement
+from tests.conftest import fresh_database, opened
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -39,13 +42,25 @@ INSERT INTO issue_words SELECT workspace_id, id, seq, array_to_tsvector(search_w
 FROM issues"""
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def filled_database(postgres: EmbeddedPostgres, database_names: Iterator[str]) -> AsyncIterator[tuple[str, int]]:
+    """Address and workspace of a database that is filled once: nobody writes into it any more."""
+    async with fresh_database(postgres, next(database_names)) as dsn:
+        async with opened(dsn) as store:
+            workspace = (await store.create_workspace("main", "Main")).id
+        connection = await asyncpg.connect(dsn)
+        await connection.execute(ISSUES, workspace)
+        await connection.execute(f"{LABELS}; {WORDS}; ANALYZE")
+        await connection.execute("VACUUM issues")
+        await connection.close()
+        yield dsn, workspace
+
+
 @pytest.fixture
-async def filled(store: PostgresStore, dsn: str) -> AsyncIterator[tuple[Connection, int]]:
-    workspace = (await store.create_workspace("main", "Main")).id
+async def filled(filled_database: tuple[str, int]) -> AsyncIterator[tuple[Connection, int]]:
+    dsn, workspace = filled_database
     connection = await asyncpg.connect(dsn)
-    await connection.execute(ISSUES, workspace)
-    await connection.execute(f"{LABELS}; {WORDS}; ANALYZE; SET plan_cache_mode = force_generic_plan")
-    await connection.execute("VACUUM issues")
+    await connection.execute("SET plan_cache_mode = force_generic_plan; SET default_transaction_read_only = on")
     yield connection, workspace
     await connection.close()
 
