@@ -40,9 +40,11 @@ MEMORY = Path("/dev/shm")
 
 
 def pytest_collection_finish() -> None:
-    """Thousands of tests stay to the end: the collector, which would look through all of them each time, need not."""
+    """Thousands of tests stay to the end: the collector, which would look through all of them each time, need not. Nor
+    need it come as often as where memory is short."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
 
 
 @pytest.fixture(scope="session")

@@ -18,8 +18,8 @@ from tests.simulation.time import Stuck, VirtualClock, in_virtual_time, run_in_v
 from tests.simulation.world import simulate
 
 SHORT = range(4)
-LONG = range(4, 100)
-RARE = range(100, 112)
+LONG = range(4, 88)
+TOGETHER = range(88, 100)  # in one test: what they visited is counted over all of them
 
 
 @pytest.mark.parametrize("seed", SHORT)
@@ -41,7 +41,7 @@ def test_the_seeds_visit_the_rare_places() -> None:
     """Otherwise the laws are proven about less than they say."""
     totals: dict[str, float] = {}
     crashes = 0
-    for seed in RARE:
+    for seed in TOGETHER:
         outcomes = simulate(seed)
         crashes += outcomes.crashes
         for name, value in outcomes.metrics.items():
