@@ -14,6 +14,8 @@ from tests.peers.server_process import ServerProcess
 WORD = "word{:03} "
 WORD_LENGTH = len(WORD.format(0))
 KILLS = 67  # with each of the three versions: 201 in all
+# No server lives long enough to project anything: engines that only start would take most of the time.
+FEW_ENGINES = ("--engine-processes", "1", "--projection-settle-seconds", "5")
 
 
 async def kill_and_look(server: ServerProcess, writer: Replica, issue: UUID, number: int) -> None:
@@ -28,7 +30,7 @@ async def kill_and_look(server: ServerProcess, writer: Replica, issue: UUID, num
 
 async def run_kills(version: int, *, kills: int) -> None:
     issue = uuid4()
-    async with forking() as server, providers() as node:
+    async with forking(*FEW_ENGINES) as server, providers() as node:
         url, token = f"ws://127.0.0.1:{server.port}/hocuspocus", server.token("ana")
         socket = await node.socket(url, version=version)
         writer = await socket.open(f"main/{issue}", token)
