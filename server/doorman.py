@@ -157,10 +157,10 @@ class Doorman:
 def role_of(token: Token, standing: Standing, default_role: Role | None) -> Role:
     """What somebody with a good token is in a workspace, never more than the token says. Raises `TokenRefused` for what
     was revoked, `NotAllowed` for who is no member."""
+    if standing.is_device_revoked:  # first: its tokens are revoked with it
+        raise TokenRefused("the device was revoked")
     if standing.is_token_revoked:
         raise TokenRefused("the token was revoked")
-    if standing.is_device_revoked:
-        raise TokenRefused("the device was revoked")
     if standing.is_login_over:
         raise TokenRefused("the login is over")
     if standing.signed_out_at is not None and token.issued_at <= standing.signed_out_at:

@@ -48,6 +48,9 @@ def application() -> typer.Typer:
     app.command("database-url")(print_database_url)
     register(app)
     app.command("issues", add_help_option=False, context_settings=_AS_IT_IS)(issues)
+    for command in app.registered_commands:  # in the list of them, lines would end where those of the source do
+        told = " ".join((inspect.getdoc(command.callback) or "").split())
+        command.short_help = told.partition(". ")[0].removesuffix(".") + "."
     return app
 
 

@@ -1,9 +1,11 @@
-"""`syncline issues watch`: a table that follows the workspace on a terminal, lines anywhere else."""
+"""`syncline issues watch`: a table that follows the workspace on a terminal; in its background and elsewhere, lines."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
+import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -25,10 +27,18 @@ _MARGIN_LINES: Final = 4  # of the terminal, not issues
 async def watch(client: Client, is_wanted: Callable[[Issue], bool], *, as_json: bool) -> None:
     """Until cancelled."""
     console = screen.console()
-    if as_json or not console.is_terminal:
+    if as_json or not console.is_terminal or is_in_background():
         await _watch_lines(client, is_wanted, as_json)
     else:
         await _watch_live(client, is_wanted, console)
+
+
+def is_in_background() -> bool:
+    """Whether the terminal is somebody else's now (`… &`): a table would be drawn over what they do."""
+    try:
+        return os.tcgetpgrp(sys.stdout.fileno()) != os.getpgrp()
+    except (AttributeError, OSError):  # no such thing on this system, or no terminal of ours
+        return False
 
 
 async def _watch_lines(client: Client, is_wanted: Callable[[Issue], bool], as_json: bool) -> None:

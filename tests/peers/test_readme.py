@@ -25,7 +25,7 @@ SAYS: Final = {
     "syncline issues watch": "● live",
     'syncline issues create "Mine"': "forbidden: a viewer may not edit",
     "syncline member set": "ben is a member of main",
-    "syncline device revoke": "● needs-auth  unauthorized: the token was revoked",
+    "syncline device revoke": "● needs-auth  unauthorized: the device was revoked",
     "psql": "Search is slow",
 }
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from asyncio.subprocess import PIPE
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from syncline.places import data_directory, default_store
 from syncline.screen import plain
 from syncline.tokens import claim, expiry
 from syncline.watching import watch
-from tests.peers.server_process import CHECKOUT
+from tests.peers.server_process import CHECKOUT, plain_environment
 from tests.sdk.server import faked
 
 # {"sub": "ana", "ws": "main"}, unsigned: nobody here believes it.
@@ -181,6 +182,38 @@ def test_stores_lie_in_the_platforms_place_one_for_each_user_workspace_and_serve
 
 def test_the_clients_variables_are_none_of_the_servers() -> None:
     assert config.load({}, {"SYNCLINE_URL": NOWHERE, "SYNCLINE_TOKEN": TOKEN}) == config.load({}, {})
+
+
+IN_A_TERMINAL = "import pty; pty.spawn(['bash', '--norc', '-i'])"
+TABLE = b"\x1b[?1049h"  # the terminal's other screen
+
+
+@pytest.mark.long
+async def test_watching_draws_a_table_on_a_terminal_and_nothing_over_what_others_do_there(tmp_path: Path) -> None:
+    environment = plain_environment() | {"TERM": "xterm"}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    terminal = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", IN_A_TERMINAL), cwd=tmp_path, env=environment, stdin=PIPE, stdout=PIPE
+    )
+    assert terminal.stdin is not None
+    assert terminal.stdout is not None
+    said = b""
+    command = b"syncline issues watch --url http://127.0.0.1:9 --token x --store a.db"
+    try:
+        terminal.stdin.write(command + b" &\n")
+        while b"offline" not in said:
+            said += await terminal.stdout.read(1_000)
+        assert TABLE not in said
+        terminal.stdin.write(b"kill %1\n" + command + b"\n")
+        while TABLE not in said:
+            said += await terminal.stdout.read(1_000)
+        terminal.stdin.write(b"\x03exit\n")
+        while await terminal.stdout.read(1_000):
+            pass
+    finally:
+        if terminal.returncode is None:
+            terminal.kill()
+        await terminal.wait()
 
 
 async def test_watching_prints_a_line_for_each_change(capsys: pytest.CaptureFixture[str]) -> None:
