@@ -47,6 +47,7 @@ _FRAMES_WAITING: Final = 64  # between socket and store; beyond it the socket is
 _FRAMES_POSTED: Final = 1_000  # between the loop and the socket
 _LOG: Final = "log"
 _CONFLICTS: Final = "conflict_rows"  # of a welcome's limits: the server tells of conflicts
+_STATED_ISSUES: Final = 100  # with edits from before the connection
 _TRY_AGAIN: Final = frozenset({native.RETRY, native.TOO_FAST, native.WINDOW})
 
 
@@ -81,6 +82,7 @@ class Link:
         self._head = 0
         self._newest_change = 0
         self._lagging = {_LOG}
+        self._stated: dict[int, UUID] = {}  # by the last edit that is to be answered
         self.renewal = Renewal(token, fetch, lambda fresh: self.post(native.Renew(fresh)), backoff.fresh())
         self.refusal: native.Refusal | None = None
         self.was_welcome = False
@@ -97,6 +99,7 @@ class Link:
                 return
             self._begin(welcome)
             async with asyncio.TaskGroup() as tasks:
+                await self._say_what_is_here(welcome)
                 for work in (self._read(), self._take(), self._push(), self._send(), self._open_all()):
                     tasks.create_task(work)
                 tasks.create_task(self._follow_conflicts(welcome))
@@ -116,8 +119,16 @@ class Link:
 
     async def open(self, issue_id: UUID) -> None:
         """Be in an issue: its deltas come at once, its presence too."""
-        self.post(native.Open(issue_id, await self._house.disk.call(LocalStore.committed_vector, issue_id)))
+        self.post(native.Open(issue_id, await self._house.disk.call(LocalStore.state_vector, issue_id)))
         self._house.desk.renew_presence([issue_id])
+
+    async def _say_what_is_here(self, welcome: native.Welcome) -> None:
+        """Of issues with edits from before this connection, ahead of the edits and before anything new is taken in: so
+        the server knows what whoever wrote them had not heard of."""
+        most = min(_STATED_ISSUES, welcome.limits.get("open_issues", 0) // 2)
+        for issue_id, newest, state_vector in await self._house.disk.call(LocalStore.unsent_issues, most):
+            self._stated[newest] = issue_id
+            await self._socket.send(encode(native.Open(issue_id, state_vector)))
 
     def _begin(self, welcome: native.Welcome) -> None:
         self.was_welcome = True
@@ -251,6 +262,13 @@ class Link:
         self._house.status.count(applied.pending)
         self._house.desk.take(applied)
         self._house.receipts.settle(applied.settled)
+        for one in applied.settled:
+            self._leave(self._stated.pop(one.entry_id, None))
+
+    def _leave(self, issue_id: UUID | None) -> None:
+        """All that it was opened for is answered."""
+        if issue_id is not None and not any(document.id == issue_id for document in self._house.desk.documents()):
+            self.post(native.Close(issue_id))
 
     @property
     def _pushed(self) -> PushWindow:

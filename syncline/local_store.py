@@ -182,11 +182,18 @@ class LocalStore:
         with self._transaction() as connection:
             return documents.view(connection, issue_id) or EMPTY_UPDATE, self._client_id(connection, issue_id)
 
-    def committed_vector(self, issue_id: UUID) -> bytes | None:
-        """State vector of what is committed of an issue, None when nothing is."""
+    def state_vector(self, issue_id: UUID) -> bytes | None:
+        """Of an issue with what waits of it, None when nothing is known of it."""
         with self._transaction() as connection:
-            base = documents.base_of(connection, issue_id)
-            return None if base is None else get_state(base)
+            state = documents.view(connection, issue_id)
+            return None if state is None else get_state(state)
+
+    def unsent_issues(self, most: int) -> list[tuple[UUID, int, bytes]]:
+        """Issues with edits that wait, those that wait longest first: the newest of these edits, and the state vector
+        with all of them."""
+        with self._transaction() as connection:
+            waiting = outbox.issues(connection, most)
+            return [(each, newest, get_state(documents.view(connection, each) or b"")) for each, newest in waiting]
 
     def author(self) -> Author:
         """Who edits here, now."""

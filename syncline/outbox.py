@@ -55,6 +55,14 @@ def read_after(connection: sqlite3.Connection, entry_id: int, max_entries: int, 
     return entries
 
 
+def issues(connection: sqlite3.Connection, most: int) -> list[tuple[UUID, int]]:
+    """Issues with entries waiting, those that wait longest first, each with its newest entry."""
+    rows = connection.execute(
+        "SELECT issue_id, max(id) FROM outbox GROUP BY issue_id ORDER BY min(id) LIMIT ?", (most,)
+    )
+    return [(UUID(bytes=issue_id), newest) for issue_id, newest in rows]
+
+
 def count(connection: sqlite3.Connection) -> int:
     """Entries waiting."""
     (waiting_entries,) = connection.execute("SELECT count(*) FROM outbox").fetchone()

@@ -20,7 +20,13 @@ from syncline.records import Entry as OutboxEntry
 from tests.sdk.log import Log
 
 NOW_MS = 1_800_000_000_000  # this server's clock is far from everybody's
-LIMITS = {"frame_bytes": 1 << 20, "update_bytes": 100_000, "push_entries": 4, "push_bytes": 4_000}
+LIMITS = {
+    "frame_bytes": 1 << 20,
+    "update_bytes": 100_000,
+    "push_entries": 4,
+    "push_bytes": 4_000,
+    "open_issues": 8,
+}
 
 
 @dataclass(eq=False)
@@ -34,6 +40,8 @@ class FakeServer:
     retry_after: int | None = None
     is_deaf: bool = False
     pushed: list[native.PushEntry] = field(default_factory=list)
+    opened: list[native.Open | native.Close] = field(default_factory=list)
+    left: asyncio.Event = field(default_factory=asyncio.Event)  # an issue was closed
     hellos: list[native.Hello] = field(default_factory=list)
     renewed: list[str] = field(default_factory=list)
     most_unanswered: int = 0
@@ -154,6 +162,7 @@ class Guest:
                 for entry in entries:
                     await self._push(entry)
             case native.Open(issue, state_vector):
+                self._server.opened.append(frame)
                 self.open.add(issue)
                 state = self._server.log.state(issue)
                 await self.send(native.State(issue, update.diff(state, state_vector or b"\x00")))
@@ -162,6 +171,8 @@ class Guest:
                 if token not in self._server.tokens:
                     await self._server.refuse(self._socket)
             case native.Close(issue):
+                self._server.opened.append(frame)
+                self._server.left.set()
                 self.open.discard(issue)
             case native.Awareness(issue):
                 for guest in list(self._server._guests.values()):

@@ -7,6 +7,7 @@ import base64
 import json
 import threading
 from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -59,6 +60,26 @@ async def test_a_write_that_changes_nothing_is_committed_with_the_one_before_it(
         again = await client.issues.update(first.id, add_labels=["bug"])
         await server.start()
         assert await again.committed == await first.committed == 1
+
+
+async def test_of_what_was_edited_offline_it_is_said_first_what_is_here(server: FakeServer, tmp_path: Path) -> None:
+    """The issues are closed again when all of it is answered, but not those that are open here."""
+    await server.stop()
+    async with client_of(server, path=tmp_path / "local.db") as client:
+        first = await client.issues.create(title="Search")
+        second = await client.issues.create(title="Sort")
+        await client.issues.update(first.id, status="done")
+        async with await client.open(second.id):
+            store = LocalStore(str(tmp_path / "local.db"), lambda: datetime.now(UTC))
+            has = {issue: store.state_vector(issue) for issue in (first.id, second.id)}
+            store.close()
+            await server.start()
+            await client.sent()
+            async with asyncio.timeout(20):
+                await server.left.wait()
+            said = [frame for frame in server.opened[:2] if isinstance(frame, native.Open)]
+            assert {frame.issue: frame.state_vector for frame in said} == has
+            assert [frame for frame in server.opened if isinstance(frame, native.Close)] == [native.Close(first.id)]
 
 
 async def test_another_client_hears_of_it(server: FakeServer) -> None:

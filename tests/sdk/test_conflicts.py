@@ -179,3 +179,37 @@ async def test_an_older_server_is_not_asked(tmp_path: Path) -> None:
         await (await ana.issues.create(title="x")).committed
         assert await ana.conflicts.list() == []
         assert ana.status.state is State.LIVE
+
+
+@pytest.mark.parametrize("deletes", [True, False])
+async def test_edited_here_and_deleted_there_is_found_and_restored_with_one_call(
+    server: ServerProcess, tmp_path: Path, deletes: bool
+) -> None:
+    """Ben is offline, and comes back after everything that Ana did is known to everybody."""
+    path = tmp_path / "ben.db"
+    async with client_of(server, "ana") as ana:
+        issue = (await ana.issues.create(title="Search is slow", status="open")).id
+        async with client_of(server, "ben", path) as ben:
+            await until(ben, lambda: has_issue(ben, issue))
+        async with Client("http://127.0.0.1:9", token="", path=path) as ben:
+            await (ben.issues.delete(issue) if deletes else ben.issues.update(issue, status="blocked"))
+        await (ana.issues.update(issue, status="blocked") if deletes else ana.issues.delete(issue))
+        await ana.sent()
+        async with client_of(server, "ben", path) as ben:
+            [conflict] = await listed(ana, 1)
+            editor, deleter = ("ana", "ben") if deletes else ("ben", "ana")
+            assert (conflict.kind, conflict.field, conflict.standing.actor_id) == (
+                "update_delete",
+                "deleted_at",
+                deleter,
+            )
+            assert (conflict.losing.actor_id, conflict.losing.value) == (editor, {"status": "blocked"})
+            await ben.conflicts.resolve(conflict.id, "losing")
+            for client in (ana, ben):
+                await listed(client, 0)
+                await until(client, lambda client=client: is_back(client, issue))  # type: ignore[misc]
+
+
+async def is_back(client: Client, issue: UUID) -> bool:
+    now = await client.issues.get(issue)
+    return (now.deleted_at, now.status) == (None, "blocked")
