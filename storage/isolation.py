@@ -17,6 +17,9 @@ SERVER: Final = "syncline_server"
 ANALYST: Final = "syncline_analyst"
 
 TRIGRAMS: Final = "issue_words_by_trigram"  # the index of parts of words, where this Postgres has pg_trgm
+# What looking at one row's words costs beside looking at a number, for Postgres' planner: it does not reckon with words
+# that stand outside their row, and would read all those of a small workspace instead of an index.
+MATCH_COST: Final = 100
 SETTING: Final = "syncline.workspace"
 DIRECTORY: Final = "directory"  # names and counters of every workspace, and appending to their logs; no content
 MAINTENANCE: Final = "maintenance"  # everything, for who owns the tables
@@ -89,6 +92,9 @@ DO $$ DECLARE isolated record; found text; BEGIN
         LOOP
             EXECUTE format('ALTER FUNCTION %s LEAKPROOF', found);
         END LOOP;
+        IF (SELECT procost FROM pg_proc WHERE oid = 'ts_match_vq(tsvector,tsquery)'::regprocedure) < {MATCH_COST} THEN
+            ALTER FUNCTION ts_match_vq(tsvector, tsquery) COST {MATCH_COST};
+        END IF;
     END IF;
 END $$"""
 

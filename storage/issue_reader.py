@@ -19,7 +19,7 @@ from storage.errors import Purged
 from storage.isolation import Connection
 from storage.store import ProjectedIssue
 from storage.tables import issue_labels, issue_words, issues, tombstones, workspaces
-from storage.tables.issue_queries import MANY, MOST, IssueQuery, KeysetValue, find, statement
+from storage.tables.issue_queries import MANY, MOST, IssueQuery, KeysetValue, statement
 
 _TRIGRAM_CHARS: Final = 3
 # The name of a statement that is planned each time, for its arguments: one that is kept is soon planned for all alike.
@@ -60,7 +60,7 @@ class IssueReader:
         """Up to `query.limit` rows."""
         async with self._database.session("list issues", workspace_id) as connection:
             if query.text is None:
-                rows = await self._fetch(connection, *statement(workspace_id, query))
+                rows = await self._fetch(connection, query, *statement(workspace_id, query))
             else:
                 rows = await self._found(connection, workspace_id, query, query.text)
         page = [issues.projected_issue(row) for row in rows[: query.limit]]
@@ -113,12 +113,12 @@ class IssueReader:
     ) -> list[asyncpg.Record]:
         """What little holds is looked up; of what much holds, the order is walked until a page is full."""
         words = await self._words(connection, text)
-        found = None
         if await self._estimated(connection, workspace_id, text) <= MANY:
-            sql, arguments = find(workspace_id, text, words, MOST + 1)
-            ids = await connection.fetchval(sql, *arguments, timeout=self._list_seconds) or []
-            found = None if len(ids) > MOST else ids
-        return await self._fetch(connection, *statement(workspace_id, query, words=words, found=found))
+            looked_up = statement(workspace_id, query, words=words, is_looked_up=True)
+            rows = await self._fetch(connection, query, *looked_up)
+            if (rows[0]["found"] or 0) <= MOST:
+                return [row for row in rows if row["id"] is not None]
+        return await self._fetch(connection, query, *statement(workspace_id, query, words=words))
 
     async def _words(self, connection: Connection, text: str) -> str:
         if len(text) >= _TRIGRAM_CHARS and await self._look_for_trigrams(connection):
@@ -132,14 +132,20 @@ class IssueReader:
 
     async def _estimated(self, connection: Connection, workspace_id: int, text: str) -> float:
         """About how many issues hold all words of a text, told from what Postgres knows without looking. Without end
-        where it would not look into the index of words: there are few rows, or a policy keeps it out
+        where it would not look into the index of words: nearly all hold it, or a policy keeps it out
         (docs/isolation.md)."""
-        planned = await connection.prepare(issue_words.ESTIMATE, name=_ANEW)
-        [told] = json.loads(await planned.fetchval(workspace_id, text, timeout=self._list_seconds))
+        asked = (issue_words.ESTIMATE, workspace_id, text)
+        [told] = json.loads(await connection.fetchval(*asked, timeout=self._list_seconds))
+        if told["Plan"].get("One-Time Filter") == "false":
+            return 0.0  # there is no word in it
         return float(told["Plan"]["Plan Rows"]) if _uses(told["Plan"], issue_words.INDEX) else math.inf
 
-    async def _fetch(self, connection: Connection, sql: str, arguments: Sequence[object]) -> list[asyncpg.Record]:
-        """Which index is best depends on how many issues a filter finds."""
+    async def _fetch(
+        self, connection: Connection, query: IssueQuery, sql: str, arguments: Sequence[object]
+    ) -> list[asyncpg.Record]:
+        """Which index is best depends on how many issues a filter finds; a text with at most one leaves no choice."""
+        if query.text is not None and query.filters <= 1:
+            return await connection.fetch(sql, *arguments, timeout=self._list_seconds)
         planned = await connection.prepare(sql, name=_ANEW)
         return await planned.fetch(*arguments, timeout=self._list_seconds)
 

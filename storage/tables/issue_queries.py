@@ -1,6 +1,6 @@
 """Pages of `issues` for those who read records: filters, and keysets that writes in between do not disturb."""
 
-# ruff: noqa: S608 -- the statements are built from constants of this module; every value is an argument
+# ruff: noqa: S608 -- the statements are built from constants of this module; every value is an argument, but for the limit, a number
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ COLUMNS: Final = {
     )
 }
 _ID: Final = COLUMNS["id"]
+_EQUAL: Final = ("status", "user_id", "session_id", "claude_task_id")  # filters that are a column as it is
 NEWEST_FIRST: Final = (SortKey(COLUMNS["updated_at"], is_descending=True),)
 
 # Of a text that more issues hold than this, as Postgres estimates it, the order is walked until a page is full; what
 # fewer hold is looked up and sorted. The two cost about the same here, of 100,000 issues.
-MANY: Final = 4_000
-# Of so few each is looked at by its id: Postgres does not know them when it plans. Of more it does, and mostly reads an
-# index in the order asked for until it has met a page of them.
-FEW: Final = 800
+MANY: Final = 5_500
+# So few that were looked up are read by their ids; of more the order is walked past those that are not among them.
+FEW: Final = 500
 # So many are looked up where that was estimated too low.
-MOST: Final = 8_000
+MOST: Final = 11_000
 
 _SELECTED: Final = """i.id, i.seq, i.version, i.title, i.description, i.status, i.priority, i.user_id, i.session_id,
     i.claude_task_id, i.labels, i.created_by, i.created_at, i.updated_at, i.completed_at, i.deleted_at, i.unreadable"""
@@ -77,6 +77,12 @@ class IssueQuery:
     updated_since: datetime | None = None
     is_deleted: bool = False
     text: str | None = None
+
+    @property
+    def filters(self) -> int:
+        """How many there are, beside the text and what is deleted."""
+        columns = (*_EQUAL, "priority", "label", "updated_since")
+        return sum(getattr(self, column) is not None for column in columns)
 
     @property
     def order(self) -> list[SortKey]:
@@ -114,16 +120,13 @@ _OF_LABEL: Final = {"updated_at": "l.updated_at", "id": "l.issue_id"}
 
 
 def statement(
-    workspace_id: int,
-    query: IssueQuery,
-    *,
-    words: str = "",
-    found: Sequence[UUID] | None = None,
+    workspace_id: int, query: IssueQuery, *, words: str = "", is_looked_up: bool = False
 ) -> tuple[str, list[object]]:
     """The SQL of a page and its arguments; it asks for one row more than the page, which tells whether one follows.
 
-    `words`: the condition of `issue_words` that `query.text` makes, where there is one. `found`: all issues that meet
-    it; without them the rows are looked at in the order asked for.
+    `words`: the condition of `issue_words` that `query.text` makes, where there is one. With `is_looked_up` what meets
+    it is found first, otherwise rows are looked at in the order asked for. Its rows have a column `found`, how many
+    that were, NULL for none: above `MOST` it was given up. Where no row is on the page there is one whose id is NULL.
     """
     made = _Statement(workspace_id, query)
     if query.label is not None:
@@ -133,44 +136,60 @@ def statement(
     if query.after is not None:
         made.conditions.append(_beyond(made, query.after))
     keys = [(made.expression(key.column), key.is_descending) for key in query.order]
-    order = _order(keys)
-    if query.text is not None and found is not None:
-        ids = "{}::uuid[]" if len(found) > FEW else "ARRAY(SELECT unnest({}::uuid[]))"
-        made.require(f"i.id = ANY ({ids})", found)
-    elif query.text is not None:
-        meets = words.format(made.argument(query.text))
+    named = [(f"key_{at}", is_descending) for at, (_, is_descending) in enumerate(keys)]
+    told = ", ".join(f"{expression} AS {name}" for (expression, _), (name, _) in zip(keys, named, strict=True))
+    limit = int(query.limit) + 1  # not an argument: a plan that is kept would reckon with a tenth of all rows
+    meets = "" if query.text is None else words.format(made.argument(query.text))
+
+    def page(columns: str, *conditions: str) -> str:
+        where = " AND ".join([*made.conditions, *conditions])
+        return f"SELECT {columns}, {told} FROM {made.tables} WHERE {where} ORDER BY {_order(keys)} LIMIT {limit}"
+
+    if meets and not is_looked_up:
         of_it = "w.workspace_id = i.workspace_id AND w.issue_id = i.id"
         made.conditions.append(f"(SELECT {meets} FROM issue_words AS w WHERE {of_it})")
-    named = [(f"key_{at}", is_descending) for at, (_, is_descending) in enumerate(keys)]
-    told = [f"{expression} AS {name}" for (expression, _), (name, _) in zip(keys, named, strict=True)]
-    limit = made.argument(query.limit + 1)
-    where = f"{made.tables} WHERE {' AND '.join(made.conditions)} ORDER BY {order} LIMIT {limit}"
-    if query.label is None and found is None:
-        return f"SELECT {', '.join([_SELECTED, *told])} FROM {where}", made.arguments
+    if query.label is None and not meets:
+        return page(_SELECTED), made.arguments
     # Which rows it is can be told from indexes alone; only these are fetched.
-    page = f"SELECT i.id, {', '.join(told)} FROM {where}"
     names = ", ".join(f"page.{name}" for name, _ in named)
+    order, of_page = _order(named), "issues AS i ON i.workspace_id = $1 AND i.id = page.id"
+    if not is_looked_up:
+        sql = f"SELECT {_SELECTED}, {names} FROM ({page('i.id')}) AS page JOIN {of_page} ORDER BY {order}"
+        return sql, made.arguments
+    # One of the two, by how many were found: the other has nothing to do.
+    pages = f"({page('i.id', _among_few())}) UNION ALL ({page('i.id', _among_more())})"
     return (
-        f"SELECT {_SELECTED}, {names} FROM ({page}) AS page JOIN issues AS i ON i.workspace_id = $1 AND i.id = page.id"
-        f" ORDER BY {_order(named)}",
+        f"WITH found AS MATERIALIZED ({_finding(meets)}) SELECT {_SELECTED}, {names}, told.found"
+        " FROM (SELECT cardinality(ids) AS found FROM found) AS told"
+        f" LEFT JOIN ({pages}) AS page JOIN {of_page} ON true ORDER BY {order}",
         made.arguments,
     )
+
+
+def _finding(meets: str) -> str:
+    found = f"SELECT w.issue_id FROM issue_words AS w WHERE w.workspace_id = $1 AND {meets} LIMIT {MOST + 1}"
+    return f"SELECT array_agg(issue_id) AS ids FROM ({found}) AS each"
+
+
+def _among_few() -> str:
+    return f"i.id = ANY ((SELECT ids FROM found WHERE cardinality(ids) <= {FEW})::uuid[])"
+
+
+def _among_more() -> str:
+    # Only a subquery whose outcome is compared is looked into for each row of an order; an IN would become a join, and
+    # all of it would be sorted.
+    are_more = f"(SELECT cardinality(ids) > {FEW} AND cardinality(ids) <= {MOST} FROM found)"
+    return f"{are_more} AND (i.id IN (SELECT unnest(ids) FROM found)) IS TRUE"
 
 
 def _order(keys: Sequence[tuple[str, bool]]) -> str:
     return ", ".join(f"{expression} DESC" if is_descending else expression for expression, is_descending in keys)
 
 
-def find(workspace_id: int, text: str, words: str, limit: int) -> tuple[str, list[object]]:
-    """The SQL of the ids of issues that a text finds, as one array in no order, NULL for none."""
-    found = f"SELECT w.issue_id FROM issue_words AS w WHERE w.workspace_id = $1 AND {words.format('$2')} LIMIT {limit}"
-    return f"SELECT array_agg(issue_id) FROM ({found}) AS found", [workspace_id, text]
-
-
 def _filter(made: _Statement) -> None:
     query = made.query
     made.conditions.append(f"i.deleted_at IS {'NOT ' if query.is_deleted else ''}NULL")
-    for column in ("status", "user_id", "session_id", "claude_task_id"):
+    for column in _EQUAL:
         if (wanted := getattr(query, column)) is not None:
             made.require(f"i.{column} = {{}}", wanted)
     if query.priority is not None:

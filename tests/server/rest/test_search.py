@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from storage.tables.issue_queries import MOST
+from storage.tables.issue_queries import FEW, MOST
 from tests.server.rest.conftest import ISSUES, Api
 
 
@@ -54,15 +54,19 @@ async def test_what_is_found_follows_edits_and_can_be_filtered(api: Api) -> None
 
 
 @pytest.mark.parametrize(
-    ("estimated", "most"), [(4.0, MOST), (1.0, 1), (math.inf, MOST)], ids=["few", "more than estimated", "many"]
+    ("estimated", "few", "most"),
+    [(4.0, FEW, MOST), (4.0, 1, MOST), (1.0, 0, 1), (math.inf, FEW, MOST)],
+    ids=["few", "some", "more than estimated", "many"],
 )
 async def test_rare_and_broad_texts_find_the_same_pages(
-    api: Api, estimated: float, most: int, monkeypatch: pytest.MonkeyPatch
+    api: Api, estimated: float, few: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def estimate(*text: object) -> float:
         return estimated
 
-    monkeypatch.setattr("storage.issue_reader._estimated", estimate)
+    monkeypatch.setattr("storage.issue_reader.IssueReader._estimated", estimate)
+    for bound, number in (("FEW", few), ("MOST", most)):
+        monkeypatch.setattr(f"storage.tables.issue_queries.{bound}", number)
     monkeypatch.setattr("storage.issue_reader.MOST", most)
     for number in range(1, 8):
         await api.add(number, number, description="every word" if number % 2 else "")
