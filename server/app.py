@@ -69,8 +69,8 @@ from storage.wakeups import PostgresWakeups
 log = structlog.get_logger()
 
 MAIN_WORKSPACE = "main"
-READY_TOKEN_DAYS = 30
-FILES_BESIDE_SOCKETS = 256
+READY_TOKEN_DAYS = 30  # of the token that is printed where nobody else can reach the node
+FILES_BESIDE_SOCKETS = 256  # connections to Postgres, pipes to engines, the log
 
 
 @dataclass(frozen=True, slots=True)

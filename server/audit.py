@@ -27,8 +27,8 @@ from storage.store import Store
 
 log = structlog.get_logger()
 
-_MAX_TEXT: Final = 300
-_FORGET_AT_ONCE: Final = 5_000
+_MAX_TEXT: Final = 300  # of a value for people: what is cut off was anybody's to choose
+_FORGET_AT_ONCE: Final = 5_000  # rows in one transaction, which others wait for
 _OTHERS: Final = "others"  # in place of the details of refusals that got no row of their own
 
 

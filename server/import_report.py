@@ -9,7 +9,7 @@ from uuid import UUID
 
 from server.portability.vocabulary import Vocabulary
 
-MAX_NOTES: Final = 1_000
+MAX_NOTES: Final = 1_000  # of a report for people; the rest is counted
 
 # What becomes of an item.
 CREATED: Final = "created"

@@ -24,8 +24,8 @@ USERS_DELETED: Final = "users_deleted"
 USERS_KEPT: Final = "users_kept"
 
 _PAGE: Final = 200
-_AT_ONCE: Final = 64
-_MAX_KEPT: Final = 1_000
+_AT_ONCE: Final = 64  # as an import writes; `transfers-at-once` bounds how many there are
+_MAX_KEPT: Final = 1_000  # named in a report for people; the rest is counted
 _PROJECTION_SECONDS: Final = 10.0
 
 

@@ -40,7 +40,7 @@ from storage.tables import (
     workspaces,
 )
 
-PAGE_BYTES_MAX: Final = 32 * 1024 * 1024
+PAGE_BYTES_MAX: Final = 32 * 1024 * 1024  # of one read, whatever was asked for; the reader goes on from there
 
 _APPEND_ATTEMPTS: Final = 5
 

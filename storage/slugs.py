@@ -6,7 +6,7 @@ from typing import Final
 
 from storage.errors import BadSlug
 
-MAX_CHARS: Final = 100
+MAX_CHARS: Final = 100  # of the format: it is part of addresses and keys
 
 
 def check_slug(slug: str) -> None:

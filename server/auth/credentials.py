@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-MAX_NAME_LENGTH: Final = 200
+MAX_NAME_LENGTH: Final = 200  # of the format: names are columns of keys
 
 DEVICE: Final = "x-device-id"
 PUBLIC_KEY: Final = "x-device-key"

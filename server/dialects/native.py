@@ -10,7 +10,7 @@ from crdt.native import Awareness, Delta, State
 from crdt.native_codec import encode
 from server.session import Dialect
 
-_KEPT: Final = 10_000
+_KEPT: Final = 10_000  # encoders of issues, which are made again when they are asked for
 
 
 def _nothing(_: bytes) -> bytes:

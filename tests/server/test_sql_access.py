@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -98,6 +98,24 @@ def test_a_login_sees_exactly_the_workspaces_it_was_granted_until_they_are_revok
     assert desk("sql-access", "list").stdout == "nobody reads with SQL\n"
     again = desk("sql-access", "revoke", LOGIN)
     assert (again.exit_code, again.stderr) == (1, f"{LOGIN} does not read main\n")
+
+
+def test_a_login_has_as_many_connections_as_the_setting_says_at_its_last_grant(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = granted(desk, "main")
+
+    async def connect(count: int) -> None:
+        async with AsyncExitStack() as held:
+            for _ in range(count):
+                await held.enter_async_context(as_analyst(address))
+
+    asyncio.run(connect(5))
+    monkeypatch.setenv("SYNCLINE_ANALYST_CONNECTIONS", "2")
+    desk("sql-access", "grant", LOGIN, "--workspace", "other")
+    asyncio.run(connect(2))
+    with pytest.raises(asyncpg.TooManyConnectionsError):
+        asyncio.run(connect(3))
 
 
 def test_it_reads_published_tables_only_and_whatever_it_sets_or_becomes_shows_no_more(desk: Desk) -> None:

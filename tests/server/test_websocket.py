@@ -10,6 +10,7 @@ import importlib.util
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 import uvicorn
@@ -235,6 +236,21 @@ async def test_fragments_over_the_bound_together_close_1009(serve: Serve) -> Non
         assert await client.close_code() == close_codes.MESSAGE_TOO_BIG
         await peer.close_code()
         assert peer.messages.empty()
+
+
+async def test_small_fragments_over_their_bound_close_1009_and_as_many_as_may_come_do_not() -> None:
+    async with _serve("picows", replace(SMALL, max_small_fragments=3)) as site:  # asgi: the library joins them
+        client, peer = await site.connect()
+        for pieces in (b"a", b"b"), (b"", b""), (bytes(2_100), b"c", b"d", b"e"):
+            client.send(pieces[0], fin=False)
+            for piece in pieces[1:]:
+                client.send(piece, CONTINUATION, fin=False)
+            client.send(b"!", CONTINUATION)
+            assert await peer.message() == b"".join(pieces) + b"!"
+        client.send(b"", fin=False)
+        for _ in range(3):
+            client.send(b"", CONTINUATION, fin=False)
+        assert await client.close_code() == close_codes.MESSAGE_TOO_BIG
 
 
 @pytest.mark.parametrize("break_it", ["continuation first", "message inside message", "reserved bit", "opcode"])

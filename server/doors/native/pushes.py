@@ -11,7 +11,7 @@ from crdt.errors import Refused
 from crdt.native import RETRY, TOO_FAST, WINDOW, Ack, Frame, Nack, PushEntry, Want
 from server.doors.native.limits import NativeLimits
 
-_MAX_MESSAGE_CHARS: Final = 200
+_MAX_MESSAGE_CHARS: Final = 200  # of what we say ourselves
 _LOST_WINDOWS: Final = 10  # of edits, each of another issue, that a client has not come back to
 
 

@@ -44,7 +44,7 @@ from storage.engine import IssueKey
 from storage.log_reader import NEWEST
 from storage.timeline import logged
 
-MAX_ACTOR_CHARS: Final = 500
+MAX_ACTOR_CHARS: Final = 500  # of the format: a user's id, and whom it acts for
 
 
 class HistoryQuery(Query):

@@ -19,8 +19,8 @@ from storage.store import ProjectedIssue
 from storage.tables.issue_queries import COLUMNS, IssueQuery, KeysetValue, SortKey
 
 MAX_PAGE = 200  # with their descriptions, which may be long; `max-page` may say less
-MAX_SORT = 4
-MAX_TEXT_CHARS = 200
+MAX_SORT = 4  # of the format: no index has more
+MAX_TEXT_CHARS = 200  # of the format: what is looked for, not read
 
 
 class Issue(BaseModel):

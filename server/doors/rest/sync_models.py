@@ -24,7 +24,7 @@ from server.outbox_batch import Result, Status, Wanted
 from storage.sync_queue import Outcome, QueuedOperation
 
 MAX_OPERATIONS: Final = 1_000  # `max-outbox-operations` may say less
-MAX_ID_CHARS: Final = 100
+MAX_ID_CHARS: Final = 100  # of the format: it is part of a key
 _UPPER: Final = re.compile(r"(?<=[a-z0-9])[A-Z]")
 
 Device = Annotated[str, Field(min_length=1, max_length=DEVICE.max_chars, pattern="^[^\\x00]*$")]

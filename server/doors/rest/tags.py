@@ -17,7 +17,7 @@ from server.doors.compression import COMPRESSED
 
 ANY: Final = "*"
 _TAG: Final = re.compile(r'[ \t]*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*')
-_MAX_TAGS: Final = 20
+_MAX_TAGS: Final = 20  # of the format: a client has one copy, or a few
 
 
 def tag_of(version: int, fields: str | None = None) -> str:
