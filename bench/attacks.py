@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 
 from bench.cores import Cores, starting_on
 from bench.inside import COMMIT, LOOP, Inside
+from bench.mob import stepping_back
 from bench.plan import LoadFailed, Result
 from bench.report import Report, Value, middle
 from bench.scale import Scale
@@ -31,6 +33,7 @@ EDITS_PER_S: Final = 400.0
 TARGET: Final = 2.0
 FLAGS: Final = ("--trusted-proxy", "127.0.0.1")
 WARM_UPS: Final = 50
+BREATH_S: Final = 0.03  # between asking the server for its figures and an attack
 
 
 class Aide:
@@ -116,6 +119,7 @@ class Field:
         self._witness.tell(asdict(Visit(url, EDITS_PER_S, self._scale.warmup_s / 10, self._scale.attack_s)))
         peace = Result(**self._witness.hear())
         between = Inside.of(self._server.http)
+        time.sleep(BREATH_S)
         self._mob.tell({"case": name, "issue": url.partition("?")[0].rpartition("/")[2], **to})
         self._witness.tell("now")
         first, war = (Result(**self._witness.hear()) for _ in range(2))
@@ -147,7 +151,8 @@ def under_attack(
         mob.hear()  # that it is there
         ground = Field(server, witness, mob, sink, scale)
         ground.warm_up(names[0])
-        rounds = [{name: ground.measure(name) for name in names} for _ in range(scale.rounds)]
+        with stepping_back():
+            rounds = [{name: ground.measure(name) for name in names} for _ in range(scale.rounds)]
     return Report(
         "Under attack: one types, one reads, others attack in the same issue",
         [_row_with_its_control(name, [each[name] for each in rounds]) for name in names],

@@ -12,6 +12,8 @@ import json
 import os
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -98,13 +100,19 @@ async def main(port: int, data_dir: Path, played: str) -> None:
         print(json.dumps({"goes": attackers.goes, "broken_off": attackers.broken_off, "wrong": wrong}), flush=True)
 
 
-def step_back() -> None:
-    """Behind the driver and Postgres, also where those run ahead of everything: of real time, too, there is only so
-    much, and without it all of them stand still."""
+@contextmanager
+def stepping_back() -> Iterator[None]:
+    """Behind the server, the driver and Postgres where those run ahead of everything: of real time, too, there is only
+    so much, and whoever has it keeps a core for a tenth of a second."""
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-    os.nice(NICENESS)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
 
 
 if __name__ == "__main__":
-    step_back()
-    asyncio.run(main(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]))
+    with stepping_back():
+        os.nice(NICENESS)
+        asyncio.run(main(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]))
