@@ -16,36 +16,37 @@ class Broken(Exception):
 
 class Fragments:
     """Of one socket, one message at a time. `max_bytes`: of a message · `max_small`: fragments of one below a KiB,
-    because empty ones add nothing to it and never end; bigger ones are bounded by its size."""
+    because empty ones add nothing to it and never end; bigger ones are bounded by its size. They are joined when the
+    last has come: what grows a little at a time is copied again and again, megabytes in one turn."""
 
-    __slots__ = ("_count", "_joined", "_max_bytes", "_max_small")
+    __slots__ = ("_max_bytes", "_max_small", "_parts", "_size")
 
     def __init__(self, max_bytes: int, max_small: int) -> None:
         self._max_bytes = max_bytes
         self._max_small = max_small
-        self._joined: bytearray | None = None
-        self._count = 0
+        self._parts: list[bytes] = []
+        self._size = 0
 
     @property
     def have_begun(self) -> bool:
         """Whether there is a message that has not ended."""
-        return self._joined is not None
+        return bool(self._parts)
 
     def add(self, payload: memoryview, *, is_first: bool, is_last: bool) -> bytes | None:
         """The whole message with its last fragment. Raises `Broken`."""
         if is_first == self.have_begun:
             raise Broken(close_codes.PROTOCOL_ERROR, "fragments out of order")
-        joined = self._joined = bytearray() if self._joined is None else self._joined
-        self._count += 1
-        if len(joined) + len(payload) > self._max_bytes or self._count > self._max_small + len(joined) // 1024:
+        if self._size + len(payload) > self._max_bytes or len(self._parts) >= self._max_small + self._size // 1024:
             raise Broken(close_codes.MESSAGE_TOO_BIG, "message too big")
-        joined += payload
+        self._parts.append(bytes(payload))
+        self._size += len(payload)
         if not is_last:
             return None
+        message = b"".join(self._parts)
         self.forget()
-        return bytes(joined)
+        return message
 
     def forget(self) -> None:
         """What has begun."""
-        self._joined = None
-        self._count = 0
+        self._parts = []
+        self._size = 0

@@ -35,6 +35,7 @@ from server.websocket.connection import Door, Handshake, Peer, Route, SocketLimi
 from server.websocket.fragments import Broken, Fragments
 from server.websocket.pace import Pace
 from server.websocket.pulse import HasPulse
+from server.websocket.reading import PAUSE_AFTER_CLOSE
 from server.websocket.strangers import Stranger, Strangers
 from server.websocket.turns import TakesTurns, Turns
 
@@ -238,6 +239,7 @@ class PicowsConnection(WSListener, TakesTurns, HasPulse):
         if pace.messages_left < 0 or pace.bytes_left < 0:
             self.slow_down(pace.settle(self._loop.time()))
         if self._close_code is not None:
+            self._reading.spend(frame.payload_size, self._loop, PAUSE_AFTER_CLOSE)
             if frame.msg_type == WSMsgType.CLOSE:
                 self._socket.close()
         elif frame.rsv1 or frame.rsv2 or frame.rsv3:
@@ -245,6 +247,7 @@ class PicowsConnection(WSListener, TakesTurns, HasPulse):
         elif frame.msg_type == BINARY and frame.fin and not self._fragments.have_begun:
             self.deliver(frame.get_payload_as_bytes(), self._loop.time)
         else:
+            self._reading.spend(frame.payload_size, self._loop)
             self._rare_frame(frame)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:

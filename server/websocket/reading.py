@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
-Reason: TypeAlias = Literal["peer", "pace", "turn", "refusal"]
+Reason: TypeAlias = Literal["peer", "pace", "turn", "refusal", "frames"]
+
+MOST_IN_A_TURN: Final = 256  # frames that are no message, and KiB of them
+PAUSE_AFTER_CLOSE: Final = 0.1  # with somebody who is told that it is over and only has to say that they know
 
 
 class Reading:
     """Of one transport."""
 
-    __slots__ = ("_full_speed_timer", "_reasons", "_transport")
+    __slots__ = ("_full_speed_timer", "_reasons", "_spent", "_transport", "_turn")
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self._reasons: set[Reason] = set()
         self._full_speed_timer: asyncio.TimerHandle | None = None
+        self._turn = 0.0  # of the loop, and what of it was spent
+        self._spent = 0
 
     @property
     def is_on(self) -> bool:
@@ -34,6 +39,17 @@ class Reading:
         if reason in self._reasons:
             self._reasons.remove(reason)
             self._start()
+
+    def spend(self, size: int, loop: asyncio.AbstractEventLoop, pause: float = 0.0) -> None:
+        """A frame was read that is no message, or of somebody who is not heard any more. Of those there are as many as
+        somebody likes, at next to no bytes: the rest of many is read in the next turn, or after so many seconds."""
+        turn = loop.time()  # one throughout it
+        if turn != self._turn:
+            self._turn, self._spent = turn, 0
+        self._spent += 1 + size // 1024
+        if self._spent > MOST_IN_A_TURN and "frames" not in self._reasons:
+            self.stop("frames")
+            loop.call_later(pause, self.go_on, "frames")
 
     def stop_for(self, seconds: float, loop: asyncio.AbstractEventLoop) -> bool:
         """Read no more for so long, because of its pace; of two such times the longer one counts. Whether it was at
