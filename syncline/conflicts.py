@@ -56,7 +56,8 @@ class Conflicts:
 
         It is an ordinary edit of the issue, and comes to this device like any other. Raises ConflictResolved when
         somebody was first, ConflictNotFound, NotAccepted, and ServerUnreachable: a decision does not wait in the
-        outbox, because somebody else may make it meanwhile.
+        outbox, because somebody else may make it meanwhile. It waits a little where the server takes no more requests
+        of this user; TooManyRequests says for how long, where that would be too long.
         """
         wanted: dict[str, Any] = {"keep": keep} if keep != "value" else {"keep": keep, "value": value}
         return await self._resolve(conflict_id, wanted)

@@ -322,7 +322,8 @@ class NativePeer:
         if self._is_over:
             return
         self._services.metrics.refusals.labels(refused.reason).inc()
-        log.info("refused", session=self._name, reason=refused.reason, detail=refused.detail)
+        said = {"session": self._name, "client": self._credentials.address}
+        log.info("refused", **said, reason=refused.reason, detail=refused.detail)
         retry_after = max(1, ceil(self._owed(0))) if refused.reason == native.TOO_FAST else None
         self._send(Refusal(refused.reason, refused.detail, retry_after))
         code = _CLOSE_CODES.get(refused.reason, close_codes.BAD_REQUEST)
