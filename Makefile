@@ -21,7 +21,8 @@ test: $(INSTALLED)  ## what a newcomer can wait for
 test-long: $(INSTALLED)
 	$(PYTEST) $(IN_PARALLEL) -m long $(ARGS)
 
-test-all: test test-long  ## every tier
+test-all: $(INSTALLED)  ## every tier, at the same time: one fills the pauses of the other
+	$(PYTEST) $(IN_PARALLEL) $(ARGS)
 
 check: $(INSTALLED)  ## style, types, floors
 	$(BIN)/ruff check

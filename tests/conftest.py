@@ -22,6 +22,8 @@ from storage.embedded import EmbeddedPostgres
 from storage.migrate import migrate
 from storage.postgres import PostgresStore
 
+pytest_plugins = ["tests.tiers"]
+
 # A crash of the machine does not interest the tests; a crash of Postgres loses nothing with these either.
 UNSAFE_AND_FAST = {
     "fsync": "off",

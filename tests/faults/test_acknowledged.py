@@ -47,7 +47,7 @@ async def test_an_acknowledged_edit_survives_kill_9(version: int) -> None:
     await run_kills(version, kills=2)
 
 
-@pytest.mark.long
+@pytest.mark.long(seconds=50)
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_two_hundred_acknowledged_edits_survive_two_hundred_times_kill_9(version: int) -> None:
     await run_kills(version, kills=KILLS)

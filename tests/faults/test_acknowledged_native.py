@@ -195,6 +195,6 @@ async def test_what_was_acked_survives_kill_9() -> None:
     assert await run_kills(kills=3, seed=1) >= 3
 
 
-@pytest.mark.long
+@pytest.mark.long(seconds=60)
 async def test_what_was_acked_survives_two_hundred_times_kill_9() -> None:
     assert await run_kills(kills=200, seed=2) >= 200

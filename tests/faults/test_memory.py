@@ -57,7 +57,7 @@ async def empty(server: ServerProcess) -> bool:
     return "syncline_sessions 0.0" in metrics and "syncline_rooms 0.0" in metrics
 
 
-@pytest.mark.long
+@pytest.mark.long(seconds=50)
 async def test_ten_thousand_visitors_leave_nothing_behind() -> None:
     """What visitors leave is let go of without the collector of cycles, so a third of this growth is usual; 7 kB left
     of each would be more than three times as much."""

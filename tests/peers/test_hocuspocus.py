@@ -384,7 +384,7 @@ async def test_hocuspocus_and_y_websocket_edit_one_issue_together(house: House, 
         assert (await tab.look()).content == (await ana.look()).content
 
 
-@pytest.mark.long
+@pytest.mark.long(seconds=35)
 async def test_quiet_providers_without_presence_keep_their_connections(house: House) -> None:
     sockets = [await house.node.socket(house.url, version=version) for version in VERSIONS]
     for socket in sockets:

@@ -135,7 +135,7 @@ async def test_presence_vanishes_at_once_when_a_socket_is_reset(house: House, no
         await ana.destroy()
 
 
-@pytest.mark.long
+@pytest.mark.long(seconds=30)
 async def test_presence_of_a_client_whose_network_died_vanishes_within_half_a_minute(
     house: House, node: Browser, issue: UUID
 ) -> None:
@@ -297,7 +297,7 @@ async def test_the_row_in_sql_follows(house: House, node: Browser, issue: UUID) 
     assert "\0" not in description
 
 
-@pytest.mark.long
+@pytest.mark.long(seconds=35)
 async def test_a_quiet_room_keeps_its_connections(house: House, node: Browser, issue: UUID) -> None:
     tabs = [await node.open(house.address("ana", issue), version=version) for version in (2, 3)]
     await synced(tabs)

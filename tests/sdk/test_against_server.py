@@ -192,7 +192,7 @@ async def test_a_client_killed_in_any_phase_loses_and_doubles_nothing(server: Se
         await kill_and_count(server, tmp_path / f"{phase}.db", phase, rounds=1)
 
 
-@pytest.mark.long
+@pytest.mark.long(seconds=40)
 async def test_a_client_killed_many_times_loses_and_doubles_nothing(server: ServerProcess, tmp_path: Path) -> None:
     for phase in PHASES:
         await kill_and_count(server, tmp_path / f"{phase}.db", phase, rounds=25)

@@ -147,6 +147,6 @@ async def test_clients_on_three_nodes_converge_and_their_acks_are_true(dsn: str)
     assert await run(dsn, clients=6, steps=150, kills=1, seed=1) > 30
 
 
-@pytest.mark.long
+@pytest.mark.long(seconds=60)
 async def test_fifty_clients_on_three_nodes_converge_and_their_acks_are_true(dsn: str) -> None:
     assert await run(dsn, clients=50, steps=2_000, kills=4, seed=2) > 700

@@ -463,7 +463,7 @@ async def test_the_same_holds_on_postgres(seed: int, store: Store) -> None:
     await chaos(seed, 10, 400, store, steps=40)
 
 
-@pytest.mark.long
+@pytest.mark.long(seconds=20)
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 40), st.sampled_from([1, 60, 400, 100_000]))
 def test_whatever_happens_for_longer(seed: int, deltas: int, size: int) -> None:

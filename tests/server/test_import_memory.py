@@ -58,7 +58,7 @@ def peak_kib(dsn: str, file: Path, *options: str) -> int:
     return int(done.stderr.rsplit("peak ", 1)[1])
 
 
-@pytest.mark.long
+@pytest.mark.long(seconds=25)
 @pytest.mark.parametrize(
     ("write", "counts", "options", "growth_kib_max"),
     [

@@ -35,7 +35,7 @@ def test_the_same_for_many_seeds(seed: int) -> None:
     simulate(seed, LONGER)
 
 
-@pytest.mark.long
+@pytest.mark.long(seconds=80)
 def test_fifty_devices_half_of_them_offline_on_three_nodes_for_ten_minutes() -> None:
     outcomes = simulate(1, FIFTY_FOR_TEN_MINUTES)
     assert 0.4 < outcomes.offline_share < 0.6

@@ -36,7 +36,7 @@ def test_the_laws_hold_for_many_seeds(seed: int) -> None:
     simulate(seed)
 
 
-@pytest.mark.long
+@pytest.mark.long(seconds=20)
 def test_the_seeds_visit_the_rare_places() -> None:
     """Otherwise the laws are proven about less than they say."""
     totals: dict[str, float] = {}

@@ -61,7 +61,7 @@ class Target:
         return answer.json() if answer.content else None
 
 
-@pytest.mark.long
+@pytest.mark.long(seconds=30)
 async def test_every_route_answers_as_the_document_says() -> None:
     async with serving("--host", "127.0.0.1") as server:
         found = await asyncio.to_thread(lambda: list(broken(in_use(server))))

@@ -289,7 +289,7 @@ async def test_what_a_few_programs_do_is_what_the_model_says(api: Api, monkeypat
     await judge(api, monkeypatch, 3)
 
 
-@pytest.mark.long
+@pytest.mark.long(seconds=20)
 async def test_what_many_programs_do_is_what_the_model_says(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     await judge(api, monkeypatch, 80)
 
