@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
+import multiprocessing
+import os
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -20,10 +22,13 @@ from syncline.backoff import Backoff
 from syncline.commands import application
 from tests.peers.forked_server import forking
 from tests.peers.pycrdt_peer import provided
-from tests.peers.server_process import CHECKOUT, ServerProcess, plain_environment
+from tests.peers.server_process import ServerProcess
+from tests.sdk import writer
 
 BRIEF = timedelta(seconds=2)
 PHASES = ("before", "durable", "pushed", "committed")
+FORKING = multiprocessing.get_context("forkserver")  # a hundred writers would import the SDK longer than they write
+FORKING.set_forkserver_preload([writer.__name__])
 
 
 @pytest.fixture
@@ -40,21 +45,23 @@ def client_of(server: ServerProcess, user: str, path: Path | None = None) -> Cli
 class Writer:
     """`tests.sdk.writer` in a process of its own, and the promises it has announced."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: ForkServerProcess, lines: asyncio.StreamReader) -> None:
         self._process = process
+        self._lines = lines
         self.promised: dict[str, set[int]] = {"ready": set(), "durable": set(), "committed": set()}
 
     @classmethod
     async def start(cls, server: ServerProcess, store: Path, issue_id: UUID, name: str, phase: str) -> Writer:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "tests.sdk.writer", f"http://127.0.0.1:{server.port}", server.token("ana")),
-            *(str(store), str(issue_id), name, phase),
-            cwd=CHECKOUT,
-            env=plain_environment(),
-            stdout=asyncio.subprocess.PIPE,
-        )
-        return cls(process)
+        ours, its = FORKING.Pipe(duplex=False)
+        url, token = f"http://127.0.0.1:{server.port}", server.token("ana")
+        with ours, its:
+            arguments = (its, url, token, str(store), str(issue_id), name, phase)
+            process = FORKING.Process(target=writer.run, args=arguments, daemon=True)
+            process.start()
+            pipe = os.fdopen(os.dup(ours.fileno()), "rb", buffering=0)
+        lines = asyncio.StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), pipe)
+        return cls(process, lines)
 
     async def until(self, what: str, number: int) -> None:
         """Read on until it has promised that."""
@@ -67,11 +74,11 @@ class Writer:
         self._process.kill()
         while await self._read():
             pass
-        await self._process.wait()
+        await asyncio.to_thread(self._process.join)
+        self._process.close()
 
     async def _read(self) -> bool:
-        assert self._process.stdout is not None
-        line = await self._process.stdout.readline()
+        line = await self._lines.readline()
         if not line.endswith(b"\n"):
             return False
         what, number = line.decode().split()
@@ -205,17 +212,17 @@ async def kill_and_count(server: ServerProcess, store: Path, phase: str, rounds:
     durable: set[str] = set()
     for number in range(rounds):
         name = f"life {number}"
-        writer = await Writer.start(server, store, issue_id, name, phase)
-        await writer.until("ready", 0)
+        started = await Writer.start(server, store, issue_id, name, phase)
+        await started.until("ready", 0)
         match phase:
             case "durable":
-                await writer.until("durable", number % 5)
+                await started.until("durable", number % 5)
             case "pushed":
-                await writer.until("durable", 20 + number % 5)
+                await started.until("durable", 20 + number % 5)
             case "committed":
-                await writer.until("committed", number % 5)
-        await writer.kill()
-        durable |= {f"{name} {done}" for done in writer.promised["durable"]}
+                await started.until("committed", number % 5)
+        await started.kill()
+        durable |= {f"{name} {done}" for done in started.promised["durable"]}
     async with client_of(server, "ana", store) as survivor, client_of(server, "ben") as witness:
         await survivor.sent()
         await witness.status.until(State.LIVE)

@@ -109,7 +109,7 @@ def told(issue: Issue) -> tuple[object, ...]:
 
 async def until_at(client: Client, head: int) -> None:
     """Until its newest change is the newest there is; nobody writes any more."""
-    async for change in client.changes(since=0):
+    async for change in client.changes(since=head - 1):
         if change.seq >= head:
             return
 

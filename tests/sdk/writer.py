@@ -1,20 +1,26 @@
 """A client in a process of its own, to be killed at any moment: it writes comments and says what it was promised.
 
-    python -m tests.sdk.writer URL TOKEN STORE ISSUE NAME PHASE
-
-A line on stdout for each promise kept: `durable N`, `committed N`. PHASE tells where to stand still and wait for the
-kill: `before` (nothing is written yet), `durable` (in the outbox), `pushed` (while answers come), `committed`.
+A line for each promise kept: `durable N`, `committed N`. `phase` tells where to stand still and wait for the kill:
+`before` (nothing is written yet), `durable` (in the outbox), `pushed` (while answers come), `committed`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from itertools import count
+from multiprocessing.connection import Connection
 from uuid import UUID
 
 from syncline import Client, State
 from syncline.receipts import Receipt
+
+
+def run(promises: Connection, url: str, token: str, store: str, issue: str, name: str, phase: str) -> None:
+    """Write until killed. The lines go to `promises`."""
+    os.dup2(promises.fileno(), sys.stdout.fileno())
+    asyncio.run(main(url, token, store, issue, name, phase))
 
 
 async def main(url: str, token: str, store: str, issue: str, name: str, phase: str) -> None:
@@ -40,7 +46,3 @@ async def tell(receipt: Receipt, number: int) -> None:
 
 def say(what: str, number: int) -> None:
     print(what, number, flush=True)
-
-
-if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
