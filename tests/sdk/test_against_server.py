@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import multiprocessing
 import os
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -20,6 +19,7 @@ from typer.testing import CliRunner
 from syncline import Client, State, Status
 from syncline.backoff import Backoff
 from syncline.commands import application
+from tests.forking import FORKING
 from tests.peers.forked_server import forking
 from tests.peers.pycrdt_peer import provided
 from tests.peers.server_process import ServerProcess
@@ -27,8 +27,6 @@ from tests.sdk import writer
 
 BRIEF = timedelta(seconds=2)
 PHASES = ("before", "durable", "pushed", "committed")
-FORKING = multiprocessing.get_context("forkserver")  # a hundred writers would import the SDK longer than they write
-FORKING.set_forkserver_preload([writer.__name__])
 
 
 @pytest.fixture
