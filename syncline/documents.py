@@ -53,6 +53,8 @@ def _add(connection: sqlite3.Connection, content: Content, now: datetime) -> boo
         "SELECT base, folded, seq FROM documents WHERE issue_id = ?", (content.issue_id.bytes,)
     ).fetchone()
     if row is None:
+        if not content.seq and content.update == EMPTY_UPDATE:
+            return False  # nobody has written it: asked about, or refused by the time the answer came
         _insert(connection, content, now)
         return True
     base, folded, seq = row

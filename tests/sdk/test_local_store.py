@@ -232,6 +232,8 @@ def test_an_issue_whose_only_edit_was_refused_is_gone(device: MakeDevice, log: L
     ana.create(ISSUE, "Search is slow")
     ana.take(ana.push())
     assert ana.store.read_all() == []
+    ana.take([ContentCame((Content(ISSUE, 0, EMPTY_UPDATE),))])  # to another process on this store, which pushed it too
+    assert ana.store.read_all() == []
 
 
 def test_what_the_server_lost_is_sent_again_as_one_edit(device: MakeDevice, log: Log) -> None:
@@ -288,10 +290,12 @@ def test_an_interrupted_reload_goes_on_where_it_was(device: MakeDevice, log: Log
 
 
 def test_a_page_beyond_the_cursor_is_refused_and_leaves_everything(device: MakeDevice, log: Log) -> None:
-    ana = device("ana")
+    ana, ben = device("ana"), device("ben")
     ana.settle()
     before = ana.store.feed()
-    known = Content(ISSUE, 0, EMPTY_UPDATE)
+    ben.create(ISSUE, "Search is slow")
+    ben.settle()
+    known = Content(ISSUE, 0, log.deltas[-1][1])
     with pytest.raises(Stale):
         ana.take([ContentCame((known,)), PageCame(5, 6, ())])
     assert ana.store.feed() == before
