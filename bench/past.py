@@ -57,6 +57,8 @@ def _rows(asker: Asker, issue: UUID, deltas: int, last: int) -> Iterator[dict[st
         yield {"edits": deltas, "what": name, **spread(asker.time([request] * ROUNDS))}
     reverts = [Request("POST", f"{path}/revert", {"to": str(middle + number)}) for number in range(ROUNDS)]
     yield {"edits": deltas, "what": "revert to about half", **spread(asker.time(reverts))}
+    of_one = Request("POST", f"{path}/revert", {"since": str(middle), "actor": "bench"})
+    yield {"edits": deltas, "what": "revert of one actor's half", **spread(asker.time([of_one] * ROUNDS))}
 
 
 def _last(dsn: str) -> int:

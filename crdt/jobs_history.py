@@ -35,9 +35,8 @@ class LoggedDelta:
 
 
 @dataclass(frozen=True, slots=True)
-class LoggedEntry:
-    """Deltas of the log that are one entry, `deltas` of them. `updates`: what makes the issue with them of the issue
-    before them: their updates, or a snapshot among them and the updates after it."""
+class EntryHead:
+    """Deltas of the log that are one entry, `deltas` of them, from `first_seq` to `seq`, without their updates."""
 
     first_seq: int
     seq: int
@@ -46,6 +45,14 @@ class LoggedEntry:
     device_id: str | None
     began_at: datetime
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedEntry:
+    """An entry of the log. `updates`: what makes the issue with it of the issue before it: those of its deltas, or a
+    snapshot among them and the updates after that."""
+
+    head: EntryHead
     updates: Sequence[bytes]
 
 
@@ -93,7 +100,7 @@ class TellChanges:
         told: deque[Entry] = deque()
         version, chars = self.version, 0
         for entry in self.entries:
-            version += entry.deltas
+            version += entry.head.deltas
             told.append(_told(entry, version, walk.step(entry.updates)))
             chars += sum(map(size_of, told[-1].changes))
             while chars > self.max_chars and len(told) > 1:
@@ -214,7 +221,8 @@ class TellBlame:
             for client, (start, end) in brought(entry.updates).items():
                 marks.put(client, start, len(writers))
                 known[client] = end if known.get(client, 0) == start else -1
-            writers.append(Run("", entry.actor_id, entry.device_id, entry.first_seq, entry.seq, entry.created_at))
+            head = entry.head
+            writers.append(Run("", head.actor_id, head.device_id, head.first_seq, head.seq, head.created_at))
         merged = merge(self.updates)
         document, whole = load_whole(merged)
         if known != whole.state_vector:
@@ -265,15 +273,15 @@ class Walk:
             changes.append(OtherChange(unshown))
         return changes
 
-    def take_telling(self, delta: LoggedDelta, roots: Sequence[str]) -> dict[str, list[dict[str, Any]]] | None:
-        """Take one delta in, and tell what it did to these texts (`Document.apply_telling`). None: with halved
+    def take_telling(self, update: bytes, roots: Sequence[str]) -> dict[str, list[dict[str, Any]]] | None:
+        """Take an update in, and tell what it did to these texts (`Document.apply_telling`). None: with halved
         characters in the issue that cannot be told. `content` is not read anew."""
-        self.admit(delta.update)
+        self.admit(update)
         if self._index.cuts:
-            self.read([delta.update])
+            self.read([update])
             return None
-        self._updates.append(delta.update)
-        return self._document.apply_telling(delta.update, roots)
+        self._updates.append(update)
+        return self._document.apply_telling(update, roots)
 
     def end(self) -> None:
         """Raises `Refused` when the document does not show all it was given."""
@@ -295,20 +303,21 @@ def groups_of(deltas: Sequence[LoggedDelta]) -> Iterator[list[LoggedDelta]]:
 def entry_of(group: Sequence[LoggedDelta]) -> LoggedEntry:
     """Deltas of one entry as such."""
     first, last = group[0], group[-1]
-    updates = [delta.update for delta in group]
     whose = (last.actor_id, last.device_id)
-    return LoggedEntry(first.seq, last.seq, len(group), *whose, first.created_at, last.created_at, updates)
+    head = EntryHead(first.seq, last.seq, len(group), *whose, first.created_at, last.created_at)
+    return LoggedEntry(head, [delta.update for delta in group])
 
 
 def _told(entry: LoggedEntry, version: int, changes: Sequence[Change]) -> Entry:
+    head = entry.head
     return Entry(
-        entry.first_seq,
-        entry.seq,
-        entry.deltas,
+        head.first_seq,
+        head.seq,
+        head.deltas,
         version,
-        entry.actor_id,
-        entry.device_id,
-        entry.began_at,
-        entry.created_at,
+        head.actor_id,
+        head.device_id,
+        head.began_at,
+        head.created_at,
         changes,
     )

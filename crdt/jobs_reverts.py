@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 from crdt.changes import Change, changes_between
 from crdt.issue import IssueContent, read
-from crdt.jobs_history import LoggedDelta, Walk
+from crdt.jobs_history import LoggedEntry, Walk
 from crdt.loading import load_whole
 from crdt.resident import Resident
 from crdt.reverts import (
@@ -43,7 +42,8 @@ class Reverted:
 @dataclass(frozen=True, slots=True)
 class MakeRevert:
     """Take back, in an issue that is all of `updates`, what was done since it was as `seen`: everything, or what one
-    writer did in `deltas`, which follow upon `seen`. What `updates` hold beyond them counts as the work of others.
+    writer did in `entries`, which follow upon `seen`; neighbours among them are of different writers. What `updates`
+    hold beyond them counts as the work of others.
 
     Nobody else may write with `client_id` meanwhile.
     """
@@ -52,7 +52,7 @@ class MakeRevert:
     client_id: int
     author: Author
     seen: Sequence[bytes]
-    deltas: Sequence[LoggedDelta]
+    entries: Sequence[LoggedEntry]
     whose: Whose | None
 
     def run(self, resident: Resident) -> Reverted:
@@ -71,13 +71,11 @@ class MakeRevert:
         if self.whose is None:
             return to_moment(now, walk.content), []
         undoing = Undoing(walk.content)
-        for (actor_id, device_id), deltas in groupby(self.deltas, key=lambda delta: (delta.actor_id, delta.device_id)):
-            group = list(deltas)
-            who = (actor_id, group[-1].seq)
-            step = _Step(undoing, who, self.whose.did(actor_id, device_id))
+        for entry in self.entries:
+            head = entry.head
+            step = _Step(undoing, (head.actor_id, head.seq), self.whose.did(head.actor_id, head.device_id))
             before = walk.content
-            for delta in group:
-                step.take(walk, delta)
+            step.take(walk, merge(entry.updates))
             step.end(before, walk.read(()))
         _Step(undoing, (None, None), is_theirs=False).end(walk.content, now, with_texts=True)
         return undoing.end(now)
@@ -85,17 +83,17 @@ class MakeRevert:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """Deltas of one writer that follow each other: what they change is told to `undoing`."""
+    """What one writer did in deltas that follow each other: what it changes is told to `undoing`."""
 
     undoing: Undoing
     who: By
     is_theirs: bool
 
-    def take(self, walk: Walk, delta: LoggedDelta) -> None:
-        """The characters a delta writes and deletes, exactly: a comparison of words would give its writer the letters
-        of others between them."""
+    def take(self, walk: Walk, update: bytes) -> None:
+        """The characters that were written and deleted, exactly: a comparison of words would give the writer the
+        letters of others between them."""
         old = {root: walk.text(root) for root in TEXTS}
-        told = walk.take_telling(delta, TEXTS)
+        told = walk.take_telling(update, TEXTS)
         for root in TEXTS:
             new = walk.text(root)
             if new != old[root]:

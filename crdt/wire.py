@@ -50,6 +50,7 @@ _DATACLASSES: Final = (
     changes.CommentChange,
     changes.OtherChange,
     jobs_history.LoggedDelta,
+    jobs_history.EntryHead,
     jobs_history.LoggedEntry,
     jobs_history.Entry,
     jobs_history.TellChanges,

@@ -8,9 +8,8 @@ from uuid import UUID
 
 from crdt.jobs import ProjectWhole
 from storage.engine import Engine, IssueKey
-from storage.errors import Trimmed
 from storage.projection import row_of
-from storage.store import ProjectedIssue, Store, StoredIssue
+from storage.store import ProjectedIssue, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +22,11 @@ class History:
 
     async def as_of(self, workspace_id: int, issue_id: UUID, until: int | datetime) -> ProjectedIssue | None:
         """The issue through a seq, or through the last delta at or before a time; None when it did not exist yet.
+        Costs what snapshots are apart, however long the log is.
 
         Raises `Trimmed` when that lies before what is kept, `EngineFailed` when it cannot be read.
         """
-        seq = until if isinstance(until, int) else await self._seq_at(workspace_id, issue_id, until)
+        seq = until if isinstance(until, int) else await self.store.seq_at(workspace_id, issue_id, until)
         stored = await self.store.load_log(workspace_id, issue_id, seq)
         if not stored.seq:
             return None
@@ -34,17 +34,3 @@ class History:
         projected = await self.engine.run(job, key=IssueKey(workspace_id, issue_id), deadline=self.job_seconds)
         assert projected.content is not None, "a whole issue is never unknown"
         return row_of(issue_id, stored, projected.content)
-
-    async def _seq_at(self, workspace_id: int, issue_id: UUID, at: datetime) -> int:
-        log = await self.store.load_log(workspace_id, issue_id)
-        # Nodes' clocks differ a little: the last one that is not later, not the first one that is.
-        seqs = [delta.seq for delta in log.tail if delta.created_at <= at]
-        return seqs[-1] if seqs else _start(log, at)
-
-
-def _start(log: StoredIssue, at: datetime) -> int:
-    if log.snapshot is None:
-        return 0
-    if log.snapshot.created_at <= at:
-        return log.snapshot.seq
-    raise Trimmed(f"its history starts at {log.snapshot.created_at.isoformat()}, seq {log.snapshot.seq}")

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from crdt.jobs_history import LoggedEntry
+from crdt.jobs_history import EntryHead, LoggedEntry
 from storage.database import Database
 from storage.errors import Purged, Trimmed
 from storage.isolation import Connection
@@ -46,18 +46,6 @@ class DeltaHead(NamedTuple):
     def is_tombstone(self) -> bool:
         """Whether this says that the issue was purged."""
         return self.bytes == len(TOMBSTONE)
-
-
-class EntryHead(NamedTuple):
-    """Deltas of an issue's log that are one entry, without their updates."""
-
-    first_seq: int
-    seq: int
-    deltas: int
-    actor_id: str
-    device_id: str | None
-    began_at: datetime
-    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,16 +294,7 @@ def _entries(heads: Sequence[EntryHead], found: Sequence[Delta]) -> list[LoggedE
     """Entries with those of their deltas that were read."""
     ends = [0, *(bisect_right(found, head.seq, key=lambda delta: delta.seq) for head in heads)]
     return [
-        LoggedEntry(
-            head.first_seq,
-            head.seq,
-            head.deltas,
-            head.actor_id,
-            head.device_id,
-            head.began_at,
-            head.created_at,
-            [delta.update for delta in found[start:end]],
-        )
+        LoggedEntry(head, [delta.update for delta in found[start:end]])
         for head, (start, end) in zip(heads, pairwise(ends), strict=True)
     ]
 

@@ -109,6 +109,15 @@ class MemoryStore:
         start = starts[0] if starts else None
         return StoredIssue(start, rows.deltas(issue_id, start.seq if start else 0, until))
 
+    async def seq_at(self, workspace_id: int, issue_id: UUID, at: datetime) -> int:
+        log = await self.load_log(workspace_id, issue_id)
+        seqs = [delta.seq for delta in log.tail if delta.created_at <= at]
+        if seqs or log.snapshot is None:
+            return seqs[-1] if seqs else 0
+        if log.snapshot.created_at <= at:
+            return log.snapshot.seq
+        raise Trimmed(f"issue {issue_id}: its history starts at seq {log.snapshot.seq}")
+
     async def tail(self, workspace_id: int, issue_id: UUID, after: int) -> list[Delta]:
         await self.fault("before", "tail")
         rows = self._workspaces.get(workspace_id)

@@ -13,6 +13,7 @@ import asyncpg
 from storage.database import Database
 from storage.errors import Overtaken, Purged, StoreUnavailable, Trimmed, UnknownWorkspace
 from storage.isolation import Connection, turn_to
+from storage.log_reader import LogReader
 from storage.postgres_ledger import PostgresLedger
 from storage.slugs import check_slug
 from storage.store import (
@@ -138,6 +139,9 @@ class PostgresStore:
             if not stored.seq and await tombstones.purged_among(connection, [workspace_id], [issue_id]):
                 raise Purged(f"issue {issue_id} was purged")
         return unless_purged(stored, issue_id)
+
+    async def seq_at(self, workspace_id: int, issue_id: UUID, at: datetime) -> int:
+        return await LogReader(self._database).seq_at(workspace_id, issue_id, at)
 
     async def tail(self, workspace_id: int, issue_id: UUID, after: int) -> list[Delta]:
         async with self._database.session("read an issue's tail", workspace_id) as connection:

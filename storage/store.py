@@ -213,6 +213,10 @@ class Store(Protocol):
         with `until`, the newest snapshot at or below it and the deltas from there to `until`. Raises `Trimmed` when
         what is asked for lies below the issue's floor, and `Purged`."""
 
+    async def seq_at(self, workspace_id: int, issue_id: UUID, at: datetime) -> int:
+        """The seq of the issue's last delta at or before a time, 0 when it did not exist yet; costs the same however
+        long its log is. Raises `Trimmed`, and `Purged`."""
+
     async def tail(self, workspace_id: int, issue_id: UUID, after: int) -> list[Delta]:
         """The issue's deltas with seq > after, ascending."""
 

@@ -6,14 +6,24 @@ A page costs what its entries cost, of a long one what lies between two snapshot
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from crdt.changes import Change
-from crdt.jobs_history import Entry, LoggedDelta, Run, Since, TellBlame, TellChanges, TellDifference, TellSince
+from crdt.jobs_history import (
+    Entry,
+    EntryHead,
+    LoggedDelta,
+    Run,
+    Since,
+    TellBlame,
+    TellChanges,
+    TellDifference,
+    TellSince,
+)
 from storage.engine import Engine, IssueKey
 from storage.errors import Corrupt
-from storage.log_reader import NEWEST, EntryBounds, EntryHead, LogReader, Stretch
+from storage.log_reader import NEWEST, EntryBounds, LogReader, Stretch, Walk
 from storage.store import Delta, StoredIssue
 
 
@@ -123,8 +133,23 @@ class Timeline:
         most = self._limits.span_deltas
         heads = await self._log.heads(key.workspace_id, key.issue_id, most + 1, after=after)
         if len(heads) > most or sum(head.bytes for head in heads) > self._limits.span_bytes:
-            raise SpanTooLong(f"more than {most} edits, or {self._limits.span_bytes} bytes of them")
+            raise self._too_long()
         return await self._log.stretch(key.workspace_id, key.issue_id, after, NEWEST)
+
+    async def turns(self, key: IssueKey, after: int) -> Walk:
+        """The issue as it was at a seq, and what came after it, as one entry for each turn of a writer: of a long one
+        from a snapshot on. Raises `SpanTooLong`, and `Trimmed`."""
+        issue = (key.workspace_id, key.issue_id)
+        bounds = EntryBounds(self._limits.span_deltas, self._limits.span_bytes)
+        heads = await self._log.entries(*issue, bounds.deltas, bounds, after=after)
+        if not heads:
+            return Walk(await self.state(key, after), ())
+        if heads[-1].first_seq > await self._log.next_seq(*issue, after):
+            raise self._too_long()
+        return await self._log.walk(*issue, _turns(heads[::-1]))
+
+    def _too_long(self) -> SpanTooLong:
+        return SpanTooLong(f"more than {self._limits.span_deltas} edits, or {self._limits.span_bytes} bytes of them")
 
     async def floor(self, key: IssueKey) -> int:
         """Through which seq the log of the issue is trimmed, 0 where it is not."""
@@ -143,6 +168,17 @@ class Timeline:
         if isinstance(moment, int):
             return moment
         return await self._log.seq_at(key.workspace_id, key.issue_id, moment)
+
+
+def _turns(heads: Sequence[EntryHead]) -> list[EntryHead]:
+    """Entries that follow each other, oldest first, as one where one writer made them."""
+    turns: list[EntryHead] = []
+    for head in heads:
+        if turns and (turns[-1].actor_id, turns[-1].device_id) == (head.actor_id, head.device_id):
+            first = turns.pop()
+            head = replace(first, seq=head.seq, deltas=first.deltas + head.deltas, created_at=head.created_at)
+        turns.append(head)
+    return turns
 
 
 def logged(deltas: Sequence[Delta]) -> list[LoggedDelta]:

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from asyncpg import Record
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,11 +22,13 @@ from storage.memory import MemoryStore
 from storage.postgres import PostgresStore
 from storage.projector import Projector, ProjectorLimits
 from storage.replay import IssueReplayed, Replay, Scope, UnknownScope, count_issues
-from storage.store import NewDelta, Snapshot, Store
+from storage.store import Delta, NewDelta, Snapshot, Store
+from storage.tables import deltas
 from tests.conftest import execute
 from tests.crdt.logs import LOGS
 from tests.inline_engine import InlineEngine
 from tests.storage.authors import START, Author, typed
+from tests.storage.compacting import SMALL, Calendar
 
 ISSUE = UUID(int=1)
 OTHER = UUID(int=2)
@@ -209,6 +212,31 @@ async def test_an_issue_as_it_was_at_a_time(
     then = await History(twin, engine).as_of(author.workspace_id, ISSUE, START + timedelta(seconds=seconds))
     assert then is not None
     assert then.content.title == title
+
+
+async def test_a_time_costs_what_snapshots_are_apart_however_long_the_log_is(
+    store: PostgresStore, engine: InlineEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    author, read = Author((await store.create_workspace("main", "Main")).id, ISSUE), 0
+    compactor = Compactor(store, engine, replace(SMALL, apart_updates=50), now=Calendar())
+    for _ in range(6):
+        await store.append([author.types("x") for _ in range(100)])
+        await project(store)
+        await compactor.compact(IssueKey(author.workspace_id, ISSUE))
+
+    def counted(row: Record) -> Delta:
+        nonlocal read
+        read += 1
+        return made(row)
+
+    made = deltas.delta
+    monkeypatch.setattr(deltas, "delta", counted)
+    for seconds in (20.5, 333.5, 599.5):
+        read = 0
+        then = await History(store, engine).as_of(author.workspace_id, ISSUE, START + timedelta(seconds=seconds))
+        assert then is not None
+        assert then.content.title == "x" * int(seconds)
+        assert 0 < read <= 2 * 50
 
 
 async def test_before_its_first_edit_there_was_no_issue(twin: Store, author: Author, engine: InlineEngine) -> None:

@@ -18,7 +18,7 @@ from storage.engine import IssueKey
 from storage.errors import Trimmed
 from storage.log_reader import NEWEST, EntryBounds, LogReader
 from storage.postgres import PostgresStore
-from storage.timeline import Timeline, TimelineLimits, logged
+from storage.timeline import SpanTooLong, Timeline, TimelineLimits, logged
 from tests.inline_engine import InlineEngine
 from tests.storage.authors import START, Author
 from tests.storage.compacting import ISSUE, SMALL, Calendar, project
@@ -194,6 +194,28 @@ async def test_a_page_and_a_blame_read_the_same_however_much_was_typed(
     assert max(middle) <= 2 * 150
 
 
+async def test_what_one_writer_did_is_read_by_turns_however_much_that_was(
+    store: PostgresStore, timeline: Timeline, log: LogReader, key: IssueKey
+) -> None:
+    writers = [Author(key.workspace_id, key.issue_id, client_id) for client_id in (7, 8)]
+    compactor = Compactor(store, InlineEngine(), replace(SMALL, apart_updates=150), now=Calendar())
+    [began] = await store.append([writers[0].types("x")])
+    for count in (400, 40, 400):
+        for writer, name in zip(writers, ("ana", "ben"), strict=True):
+            await store.append([writer.types("x")._replace(actor_id=name) for _ in range(count)])
+            await project(store)
+            await compactor.compact(key)
+    walk = await timeline.turns(key, began)
+    assert [(entry.head.actor_id, entry.head.deltas) for entry in walk.entries] == [
+        (name, count) for count in (400, 40, 400) for name in ("ana", "ben")
+    ]
+    assert max(len(entry.updates) for entry in walk.entries) <= 2 * 150
+    assert len((await timeline.turns(key, 1_681)).entries) == 0
+    bounded = Timeline(log, InlineEngine(), TimelineLimits(span_deltas=1_679))
+    with pytest.raises(SpanTooLong):
+        await bounded.turns(key, began)
+
+
 async def updates_of_a_page(log: LogReader, issue: tuple[int, UUID], before: int) -> int:
     heads = await log.entries(*issue, 50, EntryBounds(5_000, 1 << 20), before=before)
     walk = await log.walk(*issue, heads[::-1])
@@ -212,9 +234,7 @@ async def test_entries_are_the_same_wherever_they_are_told(store: PostgresStore,
     stretch = await log.stretch(*issue, 0, NEWEST)
     wanted = [entry_of(group) for group in groups_of(logged(stretch.deltas))]
     told = await log.entries(*issue, 1_000, EntryBounds(5_000, 1 << 20))
-    assert told[::-1] == [
-        (e.first_seq, e.seq, e.deltas, e.actor_id, e.device_id, e.began_at, e.created_at) for e in wanted
-    ]
+    assert told[::-1] == [entry.head for entry in wanted]
     assert await log.entries(*issue, 7, EntryBounds(5_000, 1 << 20)) == told[:7]
     assert await log.entries(*issue, 7, EntryBounds(5_000, 1 << 20), before=told[2].first_seq) == told[3:10]
     assert [entry.seq for entry in await log.entries(*issue, 7, EntryBounds(1, 1 << 20))] == [400]

@@ -41,8 +41,7 @@ from server.permissions import may_edit, may_read
 from server.record_errors import RecordError
 from server.records import Issue, Records, Terms
 from storage.engine import IssueKey
-from storage.log_reader import NEWEST
-from storage.timeline import logged
+from storage.log_reader import NEWEST, Walk
 
 MAX_ACTOR_CHARS: Final = 500  # of the format: a user's id, and whom it acts for
 
@@ -221,14 +220,15 @@ class IssueHistory:
     ) -> tuple[Reverted, int]:
         whose = call.body.whose
         with answered():
+            timeline = self._past.timeline
             if whose is None:
-                seen, deltas = (await self._past.timeline.state(key, since)).updates, []
+                walk = Walk(await timeline.state(key, since), ())
             else:
-                span = await self._past.timeline.span(key, since)
-                seen, deltas = span.seen.updates, logged(span.deltas)
+                walk = await timeline.turns(key, since)
 
         def job(issue: Issue) -> MakeRevert:
-            return MakeRevert(issue.updates, issue.client_id, issue.author, seen, deltas, whose)
+            seen = walk.seen.updates
+            return MakeRevert(issue.updates, issue.client_id, issue.author, seen, walk.entries, whose)
 
         once = call.once
         mark = None if once is None else lambda reverted: once.mark(())
