@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
+from typing import Final
+
+_SHARED: Final = Random()  # noqa: S311 -- jitter; a generator has 2.5 kB, and is slow to make
 
 
 @dataclass(slots=True)
@@ -12,7 +15,7 @@ class Backoff:
 
     first_seconds: float = 0.1
     longest_seconds: float = 5.0
-    random: Random = field(default_factory=Random)
+    random: Random = _SHARED
     failures: int = 0
 
     def next_seconds(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -34,8 +35,10 @@ from server.websocket import Handshake, Peer
 from storage.appender import Appender
 from storage.errors import StoreUnavailable
 from storage.memory import MemoryStore, Moment
+from tests.conftest import without_collector
 from tests.server.bearers import identity_of
 from tests.server.fake_socket import Conduct, FakeConnection, NoEngine
+from tests.server.house import settle
 
 ISSUES = [f"main/{UUID(int=number)}" for number in range(1, 4)]
 ISSUE, OTHER, THIRD = ISSUES
@@ -693,3 +696,23 @@ def test_whatever_a_client_says_others_are_not_disturbed(said: list[bytes]) -> N
             assert "loop_failures_total{" not in node.metrics.render().decode()
 
     asyncio.run(run())
+
+
+async def test_nothing_of_a_socket_that_is_gone_waits_for_the_collector_of_cycles() -> None:
+    """A crowd of strangers would leave it so much that it keeps the loop for long."""
+
+    async def visit(node: World) -> list[weakref.ref[object]]:
+        stranger, client = Client(node.door), Client(node.door)
+        stranger.say(STEP_1)
+        await client.enter()
+        channels = [weakref.ref(channel) for each in (stranger, client) for channel in each.peer._channels.values()]  # type: ignore[attr-defined]
+        for each in (stranger, client):
+            each.peer.closed(close_codes.NORMAL)
+        return channels
+
+    with without_collector():
+        async with world() as node:
+            gone = await visit(node)
+            await settle()
+            assert len(gone) == 2
+            assert [each() for each in gone] == [None, None]

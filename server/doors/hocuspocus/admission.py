@@ -22,6 +22,10 @@ class Verdicts:
     denied: Callable[[str], None]
 
 
+def _unheard(_: object) -> None:
+    """Nobody is there to hear."""
+
+
 class Admission:
     """Of one document in `workspace`. `visit` is the one that its user is on."""
 
@@ -47,6 +51,13 @@ class Admission:
         checking, self._checking = self._checking, None
         if checking is not None and checking is not asyncio.current_task():
             checking.cancel()
+
+    def end(self) -> None:
+        """Nobody will ever ask again. Lets go of the document, which holds this."""
+        self.stop()
+        self.leave()
+        self._guest = Guest(self._guest.dialect, _unheard, _unheard)
+        self._verdicts = Verdicts(_unheard, _unheard)
 
     def refused(self, reason: str) -> None:
         """Something the user sent was not taken; see `Visit.refused`."""

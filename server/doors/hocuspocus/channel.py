@@ -113,6 +113,8 @@ class Channel:
         self._close_room()
         self._forget_waiting()
         self._forget_identity()
+        for part in (self.admission, self._opening, self._tokens):
+            part.end()
 
     # Who it is.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from server.doors.hocuspocus.socket import SharedSocket
 from server.doors.hocuspocus.surroundings import Surroundings
@@ -21,6 +21,17 @@ class Way:
     join: Callable[[], Awaitable[None]]
     purged: Callable[[], None]
     failed: Callable[[], None]
+
+
+async def _stay() -> None:
+    """Nobody is there to join."""
+
+
+def _unheard() -> None:
+    """Nobody is there to hear."""
+
+
+_NOWHERE: Final = Way(_stay, _unheard, _unheard)
 
 
 class Opening:
@@ -53,6 +64,11 @@ class Opening:
         task, self._task = self._task, None
         if task is not None and task is not asyncio.current_task():
             task.cancel()
+
+    def end(self) -> None:
+        """Nobody will ever want in again. Lets go of the document, which holds this."""
+        self.stop()
+        self._way = _NOWHERE
 
     async def _keep_trying(self, delay: float) -> None:
         """Open the issue after `delay` seconds, however often that takes; never an empty one in its place."""

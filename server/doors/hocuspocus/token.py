@@ -11,6 +11,10 @@ from server.doors.hocuspocus.limits import HocuspocusLimits
 from storage.backoff import Backoff
 
 
+def _unheard() -> None:
+    """Nobody is there to hear."""
+
+
 class TokenWatch:
     """The token of one document. `request` sends a token request, `expire` hears that the time is over.
 
@@ -76,6 +80,11 @@ class TokenWatch:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def end(self) -> None:
+        """Nobody will ever come with one again. Lets go of the document, which holds this."""
+        self.stop()
+        self._request = self._expire = _unheard
 
     def _ask_in_time(self, seconds_left: float) -> None:
         self._timer = self._loop.call_later(seconds_left, self._expire)
