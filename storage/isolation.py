@@ -27,6 +27,9 @@ MAINTENANCE: Final = "maintenance"  # everything, for who owns the tables
 # In quotes, because at run time these classes take no parameters; only the stubs know them.
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
+# From Postgres 16 on, who makes a role is a member of it that may not become it, until they say so themselves.
+_MAY_BECOME: Final = "CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END"
+
 # `LOGIN` without a password lets nobody in, except by the socket of the embedded Postgres. Another node, or another
 # database of the same server, may make them at the same moment.
 CREATE_ROLES: Final = f"""
@@ -36,7 +39,7 @@ DO $$ DECLARE wanted text; BEGIN
             IF to_regrole(wanted) IS NULL THEN
                 EXECUTE format('CREATE ROLE %I NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE', wanted);
             END IF;
-            IF NOT pg_has_role(wanted, 'MEMBER') THEN
+            IF NOT pg_has_role(wanted, {_MAY_BECOME}) THEN
                 EXECUTE format('GRANT %I TO CURRENT_USER', wanted);
             END IF;
         EXCEPTION WHEN insufficient_privilege OR duplicate_object OR unique_violation OR undefined_object THEN NULL;
@@ -100,7 +103,7 @@ END $$"""
 
 _TAKE_ROLE: Final = f"""
 SELECT me.rolsuper OR me.rolbypassrls AS bypasses, server.rolsuper OR server.rolbypassrls AS server_bypasses,
-    CASE WHEN pg_has_role(me.oid, server.oid, 'MEMBER') THEN set_config('role', server.rolname, false) END AS role
+    CASE WHEN pg_has_role(me.oid, server.oid, {_MAY_BECOME}) THEN set_config('role', server.rolname, false) END AS role
 FROM pg_roles AS me LEFT JOIN pg_roles AS server ON server.rolname = '{SERVER}' WHERE me.rolname = current_user"""
 
 _AS_ADMINISTRATOR: Final = (

@@ -68,7 +68,8 @@ INDEX: Final = "issue_words_by_word"
 # not, every text of the workspace would be read.
 _ARE_LEAKPROOF: Final = """coalesce((
     SELECT bool_and(proleakproof) FROM pg_proc
-    WHERE oid IN ('textlike(text,text)'::regprocedure, to_regprocedure('word_similarity_op(text,text)'))
+    WHERE oid IN ('ts_match_vq(tsvector,tsquery)'::regprocedure, 'textlike(text,text)'::regprocedure,
+        to_regprocedure('word_similarity_op(text,text)'))
 ), false)"""
 HAS_TRIGRAMS: Final = f"""
 SELECT to_regclass('{TRIGRAMS}') IS NOT NULL AND (NOT row_security_active('issue_words') OR {_ARE_LEAKPROOF})"""
