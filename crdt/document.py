@@ -7,6 +7,7 @@ every check; whoever holds a `Document` must be able to die of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Final, TypeAlias
 
 from pycrdt import Array, Doc, Map, Subscription, Text
@@ -127,6 +128,11 @@ class Document:
     def snapshot(self) -> bytes:
         """Everything integrated, as one update; deleted content is gone. Pending structs are not in it."""
         return self._doc.get_update()
+
+    def reading(self) -> AbstractContextManager[object]:
+        """One transaction for all that is read inside. Without it each value that is read takes its own: a quarter more
+        time for an issue."""
+        return self._doc.transaction()
 
     def text(self, root: str) -> str:
         """A root read as plain text; a root of another type reads as the text it holds, mostly none."""

@@ -69,6 +69,11 @@ class IssueContent:
 
 def read(document: Document) -> IssueContent:
     """The issue a document describes. Never raises for anything a client can write."""
+    with document.reading():
+        return _content(document)
+
+
+def _content(document: Document) -> IssueContent:
     notes = _Notes()
     fields = _Fields(document.entries("fields"), "fields", notes)
     return IssueContent(
