@@ -39,6 +39,7 @@ COMPILED = [
     "server/committed.py",
     "server/feeder.py",
     "server/large_updates.py",
+    "server/lately.py",
     "server/judging.py",
     "server/intake.py",
     "server/room.py",

@@ -89,6 +89,12 @@ def edited_before(index: Index, deletion: FieldWrite, update: bytes, heard: Hear
     return told
 
 
+def edited_by(index: Index, update: bytes, stated: Mapping[int, int]) -> Told | None:
+    """What an update that is in the index says, beyond what somebody stated; None: nothing."""
+    spans = _behind(parse(update, UNBOUNDED), stated)
+    return _told(index, written_in(index, spans), spans)
+
+
 def _at_statement(index: Index, heard: Heard) -> _Known:
     return _Known(index, heard.stated, None)
 

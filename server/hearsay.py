@@ -33,7 +33,7 @@ def found_around(
     if deletion is None or user == SYSTEM:
         return []
     heard = Heard(user, session.stated, arrived)
-    if not _holds(update, deletion):
+    if not holds(update, deletion):
         edited = edited_under(index, deletion, update, heard)
         return [under_deletion(deletion, edited, user, device, now, max_lead)] if edited else []
     if before is not None:
@@ -44,6 +44,7 @@ def found_around(
     ]
 
 
-def _holds(update: bytes, write: FieldWrite) -> bool:
+def holds(update: bytes, write: FieldWrite) -> bool:
+    """Whether an update brings a value."""
     sections = parse(update, UNBOUNDED).sections
     return any(each.client == write.client and each.clock <= write.clock < each.end for each in sections)

@@ -12,6 +12,7 @@ from crdt.errors import CLIENT_ID, FORBIDDEN, FULL, Refused
 from crdt.field_writes import DELETED_AT
 from crdt.index import Index
 from crdt.novelty import says_something_new
+from crdt.overwrites import deletion_in
 from crdt.records import UNKNOWN_ARRIVAL, Arrival, FieldWrite, Overwrite, Verdict
 from crdt.update import merge
 from server.batch import Batch
@@ -19,8 +20,10 @@ from server.gaps import Gaps, Submission
 from server.ground import Ground
 from server.hearsay import found_around
 from server.large_updates import LargeUpdates
+from server.lately import Lately
 from server.session import Rejected, Session
 from storage.conflict_findings import arrival_of, conflicts_of
+from storage.conflicts import NewConflict
 from storage.engine import IssueKey
 from storage.store import Delta
 
@@ -36,6 +39,8 @@ class Judging:
     def __init__(self, key: IssueKey, index: Index, ground: Ground, gaps: Gaps, large: LargeUpdates) -> None:
         self.index = index
         self.gaps = gaps
+        self.lately = Lately()
+        self.late: list[tuple[Delta, Sequence[Overwrite], bool]] = []  # what the log told of, and may be a conflict
         self._large = large
         self._key = key
         self._ground = ground
@@ -48,14 +53,25 @@ class Judging:
         self._arrival = UNKNOWN_ARRIVAL  # of what is being judged
         self._log = structlog.get_logger().bind(workspace=key.workspace_id, issue=str(key.issue_id))
 
-    def fold(self, delta: Delta) -> Verdict:
+    def fold(self, delta: Delta) -> None:
         """Take in what another node committed. Raises `Refused` for bytes that are not sound."""
-        arrival = arrival_of(delta)
+        arrival, was_deleted = arrival_of(delta), deletion_in(self.index) is not None
         verdict = gate.fold(self.index, delta.update, delta.actor_id, arrival)
         if verdict.gap:
             self._log.error("log is not causally closed", seq=delta.seq)
         self._tell_hearing(verdict, delta.actor_id, arrival)
-        return verdict
+        if verdict.overwrites or (verdict.update and DELETED_AT in self.index.heads):
+            self.late.append((delta, verdict.overwrites, was_deleted))
+
+    def take_late(self) -> list[tuple[Delta, list[NewConflict]]]:
+        """What the log told of that met what others did, here or there. Asked for when nothing is in flight."""
+        late, self.late = self.late, []
+        lead = timedelta(seconds=self._limits.max_clock_lead)
+        found = [
+            (delta, conflicts_of(overwrites, lead) + self.lately.met(self.index, delta, was_deleted, lead))
+            for delta, overwrites, was_deleted in late
+        ]
+        return [(delta, conflicts) for delta, conflicts in found if conflicts]
 
     def note_refusal(self, session: Session, refused: Refused) -> None:
         """Count and log it, and tell who keeps account. `detail` says what and where, never content."""
@@ -121,6 +137,9 @@ class Judging:
         """What meets a deletion. Most issues were never deleted, and for them this is all that it costs. `before`: what
         the issue was deleted by before the update."""
         if DELETED_AT in self.index.heads:
+            deletion = deletion_in(self.index)
+            if before is None and deletion is not None:
+                self.lately.deletion = (deletion.client, deletion.clock)
             now, lead = self._ground.clock.now(), timedelta(seconds=self._limits.max_clock_lead)
             found = found_around(self.index, before, update, submission[0], submission[3], now, lead)
             if found:

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 
 import structlog
 
 from crdt.errors import Refused
 from crdt.index import Index
 from crdt.native import PURGED
-from crdt.records import FieldWrite, Overwrite
+from crdt.records import FieldWrite
 from crdt.update import merge
 from server import close_codes
 from server.batch import Batch
@@ -29,7 +28,6 @@ from server.ground import Ground
 from server.intake import Intake
 from server.judging import Outgrown
 from server.session import Receipt, Session
-from storage.conflict_findings import conflicts_of
 from storage.engine import IssueKey
 from storage.errors import Overloaded, Overtaken, StoreError
 from storage.store import Delta
@@ -60,7 +58,6 @@ class Room:
         self._flight: Flight | None = None
         self._fed: set[int] = set()  # seqs fed by the relay while a commit is in flight
         self._held_back: list[Delta] = []
-        self._late: list[tuple[Delta, Sequence[Overwrite]]] = []  # overwrites that the log told of
         self._log = structlog.get_logger().bind(workspace=key.workspace_id, issue=str(key.issue_id))
 
     @property
@@ -173,9 +170,7 @@ class Room:
         before = dict(self._intake.index.state_vector)
         try:
             for delta in news:
-                verdict = self._intake.fold(delta)
-                if verdict.overwrites:
-                    self._late.append((delta, verdict.overwrites))
+                self._intake.fold(delta)
         except Refused as refused:
             self._log.error("log holds unsound bytes", reason=refused.reason, detail=refused.detail)
             self._ground.metrics.failed_rooms.labels("log").inc()
@@ -285,6 +280,7 @@ class Room:
             self._held_back = [delta for delta in self._held_back if delta.seq not in seqs]
         self._ground.committed(self.key.workspace_id, seqs)
         self._claims.commit(flight.claims, seqs[-1])
+        self._intake.lately.landed(batch, seqs)
         if not fed.issuperset(seqs):  # else the relay read them before the appender heard of its commit
             state_vector = union(flight.state_vector, self._committed.state_vector) if fed else flight.state_vector
             self._committed.add(flight.update, state_vector)
@@ -292,7 +288,7 @@ class Room:
         self.seq = max(self.seq, seqs[-1])
         if batch.conflicts:
             self._ground.conflicts.committed(self.key, batch.conflicts)
-        if self._late:
+        if self._intake.late:
             self._report_late()
         batch.call_receipts(self.seq)
         self._intake.release(batch.weight)
@@ -325,9 +321,7 @@ class Room:
 
     def _report_late(self) -> None:
         """What was committed here while another node committed too, and is in the log now."""
-        late, self._late = self._late, []
-        for delta, overwrites in late:
-            found = conflicts_of(overwrites, timedelta(seconds=self._ground.limits.max_clock_lead))
+        for delta, found in self._intake.take_late():
             self._ground.conflicts.late(self.key, max(self.seq, delta.seq), found, delta.created_at)
 
     async def _check(self, submission: Submission) -> None:

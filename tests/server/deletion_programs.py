@@ -91,6 +91,7 @@ class Replica:
         self.client = client
         self.unsent: list[Event] = []
         self.room: Room | None = None
+        self.at = 0  # of the nodes
         self.session: Session
         self.wire = Wire()
         self.stated: Clocks = {}
@@ -172,6 +173,17 @@ class Truth:
             unknown = {each.user for each in edits if not _has(deletion.knew, each.struct)}
             self.concurrent |= {(user, deletion.struct) for user in unknown}
 
+    def met_on_any_node(self) -> set[Met]:
+        """All edits and deletions whose authors did not know of each other, whatever stood when."""
+        edits = [each for each in self.log if each.kind in EDITS]
+        deletions = [each for each in self.log if each.kind == DELETE]
+        return {
+            (edit.user, deletion.struct)
+            for edit in edits
+            for deletion in deletions
+            if not _has(edit.knew, deletion.struct) and not _has(deletion.knew, edit.struct)
+        }
+
     def _meet(self, user: str, deletion: Event, edits: Sequence[Event]) -> None:
         if edits and (user, deletion.struct) not in self.met:
             self.met[(user, deletion.struct)] = self._told(edits)
@@ -215,23 +227,25 @@ class Program:
     """One issue, its replicas, and what they do next. Sometimes two of them are tabs of one user, which tell each
     other."""
 
-    def __init__(self, node: House, seed: int) -> None:
-        self.node = node
+    def __init__(self, nodes: Sequence[House], seed: int) -> None:
+        self.nodes = nodes
+        self.node = nodes[0]
         self.chance = Random(seed)
         self.issue = UUID(int=seed + 1)
         self.has_tabs = self.chance.random() < 0.3
         users = ["ana", "ana" if self.has_tabs else "ben", "carl"]
         clients = self.chance.sample(range(1, 100), REPLICAS)
         self.replicas = [Replica(user, client, self.chance) for user, client in zip(users, clients, strict=True)]
-        self.witness = Listener()
+        self.witnesses = [Listener() for _ in nodes]
         self.sent: list[Message] = []
         self.truth = Truth()
 
     async def run(self, rounds: int) -> None:
         """Afterwards everybody is there and has heard of everything."""
-        witness = Session(Identity("witness", "main", Role.VIEWER), self.witness, DIALECT)
-        room = await self.node.hub.join(self.node.workspace, self.issue, witness)
-        room.answer(witness, b"\x00")
+        for node, wire in zip(self.nodes, self.witnesses, strict=True):
+            witness = Session(Identity("witness", "main", Role.VIEWER), wire, DIALECT)
+            room = await node.hub.join(node.workspace, self.issue, witness)
+            room.answer(witness, b"\x00")
         for replica in self.replicas:
             await self.comes(replica)
         for _ in range(rounds):
@@ -239,13 +253,23 @@ class Program:
                 await self.step(replica)
             if self.chance.random() < 0.6:
                 await settle()
+            if self.chance.random() < 0.5:
+                await self.relay()
         for replica in self.replicas:
             self.leaves(replica)
-            await settle()
+            await self.relay()
             await self.comes(replica)
-            await settle()
+            await self.relay()
         for replica in self.replicas:
             replica.hears(1_000)
+
+    async def relay(self) -> None:
+        """Nodes hear of each other, where there are several."""
+        await settle()
+        if len(self.nodes) > 1:
+            for node in self.nodes:
+                await node.relay.catch_up(node.workspace.id)
+            await settle()
 
     async def step(self, replica: Replica) -> None:
         luck = self.chance.random()
@@ -268,14 +292,16 @@ class Program:
 
     def leaves(self, replica: Replica) -> None:
         if replica.room is not None:
-            self.node.hub.leave(replica.room, replica.session)
+            self.nodes[replica.at].hub.leave(replica.room, replica.session)
             replica.room = None
 
     async def comes(self, replica: Replica) -> None:
         """As y-websocket does it: both say what they have, and both answer; the server asks before it answers."""
         replica.wire = Wire()
         replica.session = Session(Identity(replica.user, "main", Role.MEMBER), replica.wire, DIALECT)
-        replica.room = await self.node.hub.join(self.node.workspace, self.issue, replica.session)
+        replica.at = self.chance.randrange(len(self.nodes))
+        node = self.nodes[replica.at]
+        replica.room = await node.hub.join(node.workspace, self.issue, replica.session)
         asked = replica.room.state_vector()
         replica.stated = replica.knows
         replica.room.answer(replica.session, replica.doc.get_state())
@@ -291,7 +317,7 @@ class Program:
         if update is None:
             [event] = events
             update = event.update
-        told = decode_state_vector(self.witness.told.get_state())
+        told = decode_state_vector(self.witnesses[replica.at].told.get_state())
         events = [each for each in events if each.kind != ERASE]
         for each in [each for each in events if each.unsaid][:-1]:
             each.update = each.unsaid  # Yjs does not send what it has replaced itself

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -452,5 +453,107 @@ async def test_who_said_that_they_know_the_deletion_knew_it_whoever_told_them() 
         ana.send(deletes)
         ben.send(sets(ben, "status", "done"))
         await settle()
+        assert ana.hear().fields["status"] == "done"
+        assert await met(node) == []
+
+
+async def at_once(node: House, other: House, sent: Sequence[tuple[Peer, bytes]]) -> None:
+    """One after the other, before either node hears of what the other has committed; then both do."""
+    had = [len(peer.wire.frames) for peer, _ in sent]
+    for (peer, update), frames in zip(sent, had, strict=True):
+        assert len(peer.wire.frames) == frames, "nothing came from the other node"
+        peer.send(update)
+        await settle()
+    for _ in range(2):
+        for each in (node, other):
+            await each.relay.catch_up(each.workspace.id)
+        await settle()
+
+
+@pytest.mark.parametrize("is_deleted_first", [True, False])
+@in_virtual_time
+async def test_two_nodes_that_commit_at_once_find_it_when_they_hear_of_each_other(is_deleted_first: bool) -> None:
+    store = MemoryStore()
+    async with house(store=store) as node, house(store=store) as other:
+        ana, ben = Peer("ana", client=1), Peer("ben", client=2)
+        await node.join(ana)
+        ana.write("Search is slow")
+        await settle()
+        await other.join(ben)
+        await settle()
+        ben.hear()
+        sent = [(ana, sets(ana, "deletedAt", AT)), (ben, sets(ben, "status", "done"))]
+        await at_once(node, other, sent if is_deleted_first else sent[::-1])
+        [row] = await met(node)
+        assert (row.standing.actor_id, row.losing.actor_id, row.losing.value) == ("ana", "ben", {"status": "done"})
+
+
+@in_virtual_time
+async def test_two_nodes_agree_where_both_knew_or_both_deleted() -> None:
+    store = MemoryStore()
+    async with house(store=store) as node, house(store=store) as other:
+        ana, ben = Peer("ana", client=1), Peer("ben", client=2)
+        await node.join(ana)
+        ana.write("Search is slow")
+        await settle()
+        await other.join(ben)
+        await settle()
+        ben.hear()
+
+        async def go_on() -> None:
+            await settle()
+            for each in (node, other):
+                await each.relay.catch_up(each.workspace.id)
+            await settle()
+            ana.hear()
+            ben.hear()
+
+        ana.send(sets(ana, "deletedAt", AT))
+        ben.send(sets(ben, "deletedAt", "2026-01-03T10:00:00.000Z"))
+        await go_on()
+        ben.send(sets(ben, "status", "done"))
+        await go_on()
+        ana.send(sets(ana, "deletedAt", None))
+        await go_on()
+        ben.send(sets(ben, "status", "open"))
+        await go_on()
+        ana.send(sets(ana, "deletedAt", AT))
+        await go_on()
+        assert await met(node) == []
+
+
+@pytest.mark.parametrize("is_deleted_first", [True, False])
+@in_virtual_time
+async def test_two_nodes_find_nothing_in_a_deletion_of_what_both_knew_to_be_deleted(is_deleted_first: bool) -> None:
+    store = MemoryStore()
+    async with house(store=store) as node, house(store=store) as other:
+        ana, ben = Peer("ana", client=1), Peer("ben", client=2)
+        await node.join(ana)
+        ana.write("Search is slow")
+        ana.send(sets(ana, "deletedAt", AT))
+        await settle()
+        await other.join(ben)
+        await settle()
+        assert ben.hear().fields["deletedAt"] == AT
+        sent = [(ana, sets(ana, "deletedAt", "2026-01-03T10:00:00.000Z")), (ben, sets(ben, "status", "done"))]
+        await at_once(node, other, sent if is_deleted_first else sent[::-1])
+        assert ana.hear().fields["status"] == "done"
+        assert await met(node) == []
+
+
+@pytest.mark.parametrize("is_deleted_first", [True, False])
+@in_virtual_time
+async def test_two_nodes_find_nothing_where_one_user_did_both(is_deleted_first: bool) -> None:
+    store = MemoryStore()
+    async with house(store=store) as node, house(store=store) as other:
+        ana, tab = Peer("ana", client=1), Peer("ana", client=2)
+        await node.join(ana)
+        ana.write("Search is slow")
+        await settle()
+        await other.join(tab)
+        await settle()
+        tab.hear()
+        sent = [(ana, sets(ana, "deletedAt", AT)), (tab, sets(tab, "status", "done"))]
+        await at_once(node, other, sent if is_deleted_first else sent[::-1])
         assert ana.hear().fields["status"] == "done"
         assert await met(node) == []
