@@ -38,7 +38,7 @@ SELECT $1, id, 1, 1, said[1] || ' ' || said[2] || ' ' || said[3], array_to_strin
     now() - n * interval '1 minute', CASE WHEN n % 20 = 0 THEN now() END
 FROM unnest($2::bigint[], $3::uuid[], $4::text[]) AS given(n, id, text), string_to_array(text, ' ') AS said"""
 _LABELS: Final = """
-INSERT INTO issue_labels SELECT workspace_id, id, label, deleted_at IS NOT NULL, updated_at
+INSERT INTO issue_labels SELECT workspace_id, id, label, deleted_at IS NOT NULL, updated_at, status, user_id
 FROM issues, unnest(labels) AS label WHERE workspace_id = $1"""
 
 
@@ -106,6 +106,7 @@ def _reads(asker: Asker, ids: list[UUID], scale: Scale) -> Iterator[dict[str, Va
         "label, status": lambda: f"label=team {chance.randrange(10)}&status=done",
         "label, status, user": lambda: f"label=area {chance.randrange(200)}&status=done&user_id=user 3",
         "label, status, and no such user": lambda: f"label=team {chance.randrange(10)}&status=done&user_id=nobody",
+        "label, and a user who never has it": lambda: f"label=team {chance.randrange(4)}&user_id=user 4",
         "deleted": lambda: "deleted=true",
         "q, a rare word": lambda: f"q={word(chance.randrange(2_000, WORDS))}",
         "q, a common word": lambda: f"q={word(chance.randrange(1, 20))}",

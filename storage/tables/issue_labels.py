@@ -15,8 +15,10 @@ WHERE l.workspace_id = $1 AND l.issue_id = ANY ($2::uuid[]) AND i.workspace_id =
     AND NOT l.label = ANY (i.labels)"""
 
 UPSERT: Final = """
-INSERT INTO issue_labels (workspace_id, issue_id, label, is_deleted, updated_at)
-SELECT i.workspace_id, i.id, label, i.deleted_at IS NOT NULL, i.updated_at FROM issues AS i, unnest(i.labels) AS label
+INSERT INTO issue_labels (workspace_id, issue_id, label, is_deleted, updated_at, status, user_id)
+SELECT i.workspace_id, i.id, label, i.deleted_at IS NOT NULL, i.updated_at, i.status, i.user_id
+FROM issues AS i, unnest(i.labels) AS label
 WHERE i.workspace_id = $1 AND i.id = ANY ($2::uuid[])
 ON CONFLICT (workspace_id, issue_id, label) DO UPDATE SET
-    is_deleted = excluded.is_deleted, updated_at = excluded.updated_at"""
+    is_deleted = excluded.is_deleted, updated_at = excluded.updated_at, status = excluded.status,
+    user_id = excluded.user_id"""

@@ -116,6 +116,7 @@ class _Statement:
         return column.expression if self.query.label is None else _OF_LABEL.get(column.name, column.expression)
 
 
+_BESIDE_LABEL: Final = ("status", "user_id")  # in its index too, whichever index is walked then
 _OF_LABEL: Final = {"updated_at": "l.updated_at", "id": "l.issue_id"}
 
 
@@ -189,9 +190,12 @@ def _order(keys: Sequence[tuple[str, bool]]) -> str:
 def _filter(made: _Statement) -> None:
     query = made.query
     made.conditions.append(f"i.deleted_at IS {'NOT ' if query.is_deleted else ''}NULL")
+    besides = () if query.label is None else _BESIDE_LABEL
     for column in _EQUAL:
         if (wanted := getattr(query, column)) is not None:
-            made.require(f"i.{column} = {{}}", wanted)
+            made.require(
+                f"i.{column} = {{0}} AND l.{column} = {{0}}" if column in besides else f"i.{column} = {{0}}", wanted
+            )
     if query.priority is not None:
         # The index has ranks, so that it can sort by them too.
         made.require("priority_rank(i.priority) = priority_rank({0}) AND i.priority = {0}", query.priority)

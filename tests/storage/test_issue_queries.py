@@ -17,7 +17,7 @@ import pytest_asyncio
 from crdt.issue import MAX_SHORT_CHARS
 from storage.embedded import EmbeddedPostgres
 from storage.postgres import PostgresStore
-from storage.tables import issue_words
+from storage.tables import issue_labels, issue_words
 from storage.tables.issue_queries import COLUMNS, NEWEST_FIRST, IssueQuery, SortKey, statement
 from tests.conftest import fresh_database, opened
 
@@ -35,7 +35,7 @@ SELECT $1, gen_random_uuid(), n, 1, 't', 'every w' || n % 1000 || said, 'status 
 FROM generate_series(1, 10000) AS n,
     LATERAL (SELECT string_agg(' other' || (n + k) % 150, '') AS said FROM generate_series(1, 30) AS k) AS others"""
 LABELS = """
-INSERT INTO issue_labels SELECT workspace_id, id, label, deleted_at IS NOT NULL, updated_at
+INSERT INTO issue_labels SELECT workspace_id, id, label, deleted_at IS NOT NULL, updated_at, status, user_id
 FROM issues, unnest(labels) AS label"""
 WORDS = """
 INSERT INTO issue_words SELECT workspace_id, id, seq, array_to_tsvector(search_words(workspace_id, description))
@@ -51,7 +51,8 @@ async def filled_database(postgres: EmbeddedPostgres, database_names: Iterator[s
         connection = await asyncpg.connect(dsn)
         await connection.execute(ISSUES, workspace)
         await connection.execute(f"{LABELS}; {WORDS}; ANALYZE")
-        await connection.execute("VACUUM issues")
+        for table in ("issues", "issue_labels"):
+            await connection.execute(f"VACUUM {table}")
         await connection.close()
         yield dsn, workspace
 
@@ -168,7 +169,7 @@ async def test_words_stand_outside_their_rows_whenever_they_are_written(store: P
 @pytest.mark.parametrize(
     ("query", "index"),
     [
-        (IssueQuery(label="l1", status="status 1", user_id="nobody"), "issues_by_user"),
+        (IssueQuery(label="l1", status="status 1", user_id="nobody"), "issue_labels_by_update"),
         (IssueQuery(label="l1", status="none"), "issues_by_status"),
         (IssueQuery(label="l1", session_id="session 1"), "issues_by_session"),
         (IssueQuery(status="status 1", user_id="user 1"), "issues_by_user"),
@@ -186,6 +187,18 @@ async def test_of_several_filters_the_one_that_finds_least_is_walked(
     assert "Seq Scan" not in plan, plan
 
 
+async def test_a_label_is_walked_in_its_index_alone_past_what_another_filter_leaves_out(
+    filled: tuple[Connection, int],
+) -> None:
+    connection, workspace = filled
+    await connection.execute("SET plan_cache_mode = force_custom_plan")
+    sql, arguments = statement(workspace, IssueQuery(label="l1", status="status 2"))  # no issue has both
+    plan = await plan_of(connection, sql, *arguments)
+    walked = plan.partition("Index Only Scan Backward using issue_labels_by_update")[2].partition("->")[0]
+    assert "Filter: (status = 'status 2'::text)" in walked, plan
+    assert await connection.fetch(sql, *arguments) == []
+
+
 async def test_the_longest_values_fit_into_every_index(store: PostgresStore, dsn: str) -> None:
     workspace = (await store.create_workspace("main", "Main")).id
     connection = await asyncpg.connect(dsn)
@@ -199,4 +212,7 @@ async def test_the_longest_values_fit_into_every_index(store: PostgresStore, dsn
         VALUES ($1, gen_random_uuid(), 1, 1, '', '', $2, $3, $4, $5, $6, now(), now(), now(), now())""",
         *(workspace, status, priority, user, session, task),
     )
+    await connection.execute("UPDATE issues SET labels = ARRAY[session_id]")
+    ids = await connection.fetchval("SELECT array_agg(id) FROM issues")
+    assert await connection.execute(issue_labels.UPSERT, workspace, ids) == "INSERT 0 1"
     await connection.close()

@@ -53,6 +53,17 @@ async def test_what_is_found_follows_edits_and_can_be_filtered(api: Api) -> None
     assert await api.titles("q=fast&label=none") == []
 
 
+async def test_what_a_label_is_filtered_by_besides_follows_edits(api: Api) -> None:
+    issue = await written(api, 1, "Slow search", status="open", user_id="ana", labels=["bug"])
+    await api.project()
+    assert await api.titles("label=bug&status=open&user_id=ana") == ["Slow search"]
+    await api("PATCH", f"/issues/{issue}", {"status": "done", "user_id": "ben"})
+    await api.project()
+    assert await api.titles("label=bug&status=open") == []
+    assert await api.titles("label=bug&user_id=ana") == []
+    assert await api.titles("label=bug&status=done&user_id=ben") == ["Slow search"]
+
+
 @pytest.mark.parametrize(
     ("estimated", "few", "most"),
     [(4.0, FEW, MOST), (4.0, 1, MOST), (1.0, 0, 1), (math.inf, FEW, MOST)],
