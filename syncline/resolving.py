@@ -51,7 +51,7 @@ def _read(status: int, body: bytes, conflict_id: UUID) -> Conflict:
         if status == HTTPStatus.OK:
             return Conflict.of(told, 0)
         resolved = told.get("conflict")
-        slug = str(told.get("type", "")).rpartition("/")[2] or str(status)
+        slug = str(told.get("type", "")).rpartition(":")[2] or str(status)
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ServerUnreachable(f"the server answers with HTTP {status}") from None
     if status == HTTPStatus.NOT_FOUND:

@@ -148,7 +148,7 @@ class HocuspocusPeer:
             if denied is None:
                 self._socket.close(close_codes.RESET, "too many documents before authentication")
                 return channel
-            del self._channels[denied]
+            self._channels.pop(denied).leave()
         self._channels[header] = channel
         return channel
 

@@ -164,7 +164,7 @@ def failing_with(error: Exception) -> Provocation:
         raise error
 
     async def asked(desk: Desk, served: Served) -> str | None:
-        operation = replace(served.operation, query=Nothing, body=Nothing, uploads=())
+        operation = replace(served.operation, query=Nothing, body=Nothing, uploads=(), max_page=None)
         return await desk.ask(served, app=desk.app([Served(operation, fail)]), query="")
 
     return asked
