@@ -76,15 +76,18 @@ class Database:
         with translated(doing):
             async with self._pool.acquire(timeout=self._limits.acquire_timeout) as connection:
                 # Nothing is reset when it is given back: nobody gets one without naming their workspace here.
-                await cast(ScopedConnection, connection).enter(str(workspace_id))
-                yield connection
+                scoped = cast(ScopedConnection, connection)
+                with _settled_later(scoped):
+                    await scoped.enter(str(workspace_id))
+                    yield connection
 
     @asynccontextmanager
     async def directory(self, doing: str) -> AsyncIterator[Connection]:
         """Borrow a connection that shows the names and counters of all workspaces, and no content."""
         with translated(doing):
             async with self._directory.acquire(timeout=self._limits.acquire_timeout) as connection:
-                yield connection
+                with _settled_later(cast(ScopedConnection, connection)):
+                    yield connection
 
     def kept(self, doing: str, statement: str) -> KeptStatement:
         """One statement on a connection of its own, which is not counted and shows what `directory` does."""
@@ -169,7 +172,7 @@ async def open_database(dsn: str, limits: DatabaseLimits) -> Database:
             server_settings=settings,
             connection_class=ScopedConnection,
             init=_admit,
-            reset=_nothing_to_reset,
+            reset=_settle,
         )
 
     with translated("connect to the database"):
@@ -278,8 +281,20 @@ def _milliseconds(seconds: float) -> str:
     return str(round(seconds * 1000))
 
 
-async def _nothing_to_reset(connection: Connection) -> None:
+@contextmanager
+def _settled_later(connection: ScopedConnection) -> Iterator[None]:
+    """Whoever does not come to the end leaves something to `_settle`, which runs when it is given back."""
+    leave = connection.leave  # of the connection itself: what is borrowed may have been taken away by then
+    try:
+        yield
+    except BaseException:
+        leave()
+        raise
+
+
+async def _settle(connection: Connection) -> None:
     """Sessions keep no state between loans, and the usual reset would double the round trips of an append.
 
     asyncpg still rolls back a transaction that was left open.
     """
+    await cast(ScopedConnection, connection).settle()

@@ -117,9 +117,10 @@ class IsolationError(StoreError):
 
 
 class ScopedConnection(asyncpg.Connection):
-    """A connection that knows what it is set to."""
+    """A connection that knows what it is set to, and whether its borrower left it in the middle of something."""
 
     scope = ""
+    is_left = False
 
     async def enter(self, scope: str) -> None:
         """See what that scope shows from now on. Costs a round trip only when it is another one than before."""
@@ -127,6 +128,17 @@ class ScopedConnection(asyncpg.Connection):
             self.scope = ""  # unknown, until the answer is here
             await self.execute(f"SELECT set_config('{SETTING}', $1, false)", scope)
             self.scope = scope
+
+    def leave(self) -> None:
+        """Its borrower was cancelled, or failed."""
+        self.is_left = True
+
+    async def settle(self) -> None:
+        """End what was left. asyncpg rolls back the transactions that it knows; where it prepared a statement and was
+        cancelled before running it there is one more, for the Sync that ends it comes with the run."""
+        if self.is_left:
+            await self.execute("SELECT")
+            self.is_left = False
 
 
 async def turn_to(connection: Connection, workspace_id: int) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from asyncpg.pool import PoolConnectionProxy
 
 from storage.database import Database, DatabaseLimits, check_version, open_database, redacted, translated
 from storage.embedded import EmbeddedPostgres
@@ -87,6 +88,25 @@ async def test_a_killed_backend_is_unavailable_once_and_replaced(database: Datab
     with pytest.raises(StoreUnavailable):
         await read_while_killed()
     assert await setting(database, "application_name") == "syncline"
+
+
+async def test_a_borrower_that_is_cancelled_between_two_messages_leaves_no_transaction_to_the_next(dsn: str) -> None:
+    """asyncpg prepares a statement without the Sync that ends Postgres' transaction: it comes with the run."""
+
+    async def prepare_and_go(database: Database) -> None:
+        async with database.session("prepare", WORKSPACE) as connection:
+            assert isinstance(connection, PoolConnectionProxy)
+            await connection._con._get_statement("SELECT count(*) FROM deltas", None)  # type: ignore[attr-defined]
+            raise asyncio.CancelledError
+
+    async with opened(dsn, replace(LIMITS, connections_max=1)) as database:
+        with pytest.raises(asyncio.CancelledError):
+            await prepare_and_go(database)
+        async with (
+            database.session("read", WORKSPACE) as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            assert await connection.fetchval("SELECT count(*) FROM deltas") == 0
 
 
 async def test_a_lock_that_is_not_to_be_had_is_unavailable(database: Database, dsn: str) -> None:
