@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -457,6 +458,20 @@ async def test_who_said_that_they_know_the_deletion_knew_it_whoever_told_them() 
         assert await met(node) == []
 
 
+@asynccontextmanager
+async def two_nodes(first: Peer, second: Peer) -> AsyncIterator[tuple[House, House]]:
+    """Over one store, with a peer each: the first has begun an issue, the second has heard of it."""
+    store = MemoryStore()
+    async with house(store=store) as node, house(store=store) as other:
+        await node.join(first)
+        first.write("Search is slow")
+        await settle()
+        await other.join(second)
+        await settle()
+        second.hear()
+        yield node, other
+
+
 async def at_once(node: House, other: House, sent: Sequence[tuple[Peer, bytes]]) -> None:
     """One after the other, before either node hears of what the other has committed; then both do."""
     had = [len(peer.wire.frames) for peer, _ in sent]
@@ -473,15 +488,8 @@ async def at_once(node: House, other: House, sent: Sequence[tuple[Peer, bytes]])
 @pytest.mark.parametrize("is_deleted_first", [True, False])
 @in_virtual_time
 async def test_two_nodes_that_commit_at_once_find_it_when_they_hear_of_each_other(is_deleted_first: bool) -> None:
-    store = MemoryStore()
-    async with house(store=store) as node, house(store=store) as other:
-        ana, ben = Peer("ana", client=1), Peer("ben", client=2)
-        await node.join(ana)
-        ana.write("Search is slow")
-        await settle()
-        await other.join(ben)
-        await settle()
-        ben.hear()
+    ana, ben = Peer("ana", client=1), Peer("ben", client=2)
+    async with two_nodes(ana, ben) as (node, other):
         sent = [(ana, sets(ana, "deletedAt", AT)), (ben, sets(ben, "status", "done"))]
         await at_once(node, other, sent if is_deleted_first else sent[::-1])
         [row] = await met(node)
@@ -490,15 +498,8 @@ async def test_two_nodes_that_commit_at_once_find_it_when_they_hear_of_each_othe
 
 @in_virtual_time
 async def test_two_nodes_agree_where_both_knew_or_both_deleted() -> None:
-    store = MemoryStore()
-    async with house(store=store) as node, house(store=store) as other:
-        ana, ben = Peer("ana", client=1), Peer("ben", client=2)
-        await node.join(ana)
-        ana.write("Search is slow")
-        await settle()
-        await other.join(ben)
-        await settle()
-        ben.hear()
+    ana, ben = Peer("ana", client=1), Peer("ben", client=2)
+    async with two_nodes(ana, ben) as (node, other):
 
         async def go_on() -> None:
             await settle()
@@ -544,15 +545,8 @@ async def test_two_nodes_find_nothing_in_a_deletion_of_what_both_knew_to_be_dele
 @pytest.mark.parametrize("is_deleted_first", [True, False])
 @in_virtual_time
 async def test_two_nodes_find_nothing_where_one_user_did_both(is_deleted_first: bool) -> None:
-    store = MemoryStore()
-    async with house(store=store) as node, house(store=store) as other:
-        ana, tab = Peer("ana", client=1), Peer("ana", client=2)
-        await node.join(ana)
-        ana.write("Search is slow")
-        await settle()
-        await other.join(tab)
-        await settle()
-        tab.hear()
+    ana, tab = Peer("ana", client=1), Peer("ana", client=2)
+    async with two_nodes(ana, tab) as (node, other):
         sent = [(ana, sets(ana, "deletedAt", AT)), (tab, sets(tab, "status", "done"))]
         await at_once(node, other, sent if is_deleted_first else sent[::-1])
         assert ana.hear().fields["status"] == "done"
