@@ -335,6 +335,7 @@ def of_projector(settings: Settings) -> ProjectorLimits:
         # A turn holds one connection and reads with another: as many turns as connections would wait for ever.
         workspaces_at_once=min(defaults.workspaces_at_once, of_database(settings).connections_max - 1),
         page_deltas=settings.projection_page_deltas,
+        page_issues=settings.projection_page_issues,
         settle_seconds=settings.projection_settle_seconds,
         poll_seconds=settings.projection_poll_seconds,
     )
@@ -353,6 +354,7 @@ def of_compactor(settings: Settings) -> CompactorLimits:
         idle_updates=settings.compaction_idle_updates,
         apart_updates=settings.compaction_apart_updates,
         interval_seconds=settings.compaction_interval_seconds,
+        rest=settings.compaction_rest,
         max_clock_lead_seconds=settings.max_clock_lead_seconds,
         history_days=settings.history_days,
     )

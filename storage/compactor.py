@@ -31,6 +31,7 @@ class CompactorLimits:
     `tail_updates` / `tail_bytes` make an issue due; `idle_updates` when its room goes idle, where writing a whole
     snapshot for a few keystrokes would cost more than it saves. `apart_updates`: so many deltas lie between two kept
     snapshots of a small issue, about; of a large one more, so that they weigh no more than the log between them.
+    `rest`: after each issue, so many times as long as it took. Nobody waits for it, and many become due at once.
     """
 
     tail_updates: int = 500
@@ -39,6 +40,7 @@ class CompactorLimits:
     apart_updates: int = 1_000
     history_days: float = 30.0
     interval_seconds: float = 5.0
+    rest: float = 3.0
     job_seconds: float = 60.0
     picks_at_once: int = 64
     max_hints: int = 4_096
@@ -117,9 +119,12 @@ class Compactor:
         )
         wanted = {IssueKey(status.workspace_id, status.issue_id): 1 for status in due}
         wanted = dict.fromkeys(self._hints, self._limits.idle_updates) | wanted
+        loop = asyncio.get_running_loop()
         for key, min_updates in wanted.items():
+            began = loop.time()
             await self._attempt(key, min_updates)
             self._hints.pop(key, None)
+            await asyncio.sleep(self._limits.rest * (loop.time() - began))
         return list(wanted)
 
     async def _attempt(self, key: IssueKey, min_updates: int) -> None:

@@ -88,8 +88,8 @@ class Projection:
             self._forget(workspace_id)  # another node projected meanwhile: what the engine holds lacks its pages
         self._reached[workspace_id] = page.through
         keys = [IssueKey(workspace_id, issue_id) for issue_id in touched]
-        held = [key for key in keys if key in self._held]
-        rows, lost = await self._tails({key: touched[key.issue_id] for key in held})
+        held = {key: touched[key.issue_id] for key in keys if key in self._held}
+        rows, lost = await self._tails(held)
         unknown = [key for key in keys if key not in held] + lost
         for at in range(0, len(unknown), self._limits.loads_at_once):
             loaded = await self._load(workspace_id, unknown[at : at + self._limits.loads_at_once])

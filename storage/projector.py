@@ -4,6 +4,7 @@ rows and cursor together. It may be stopped anywhere; what was not committed is 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,10 +25,12 @@ class ProjectorLimits:
     """Bounds of projection; times are in seconds.
 
     A page is held in one transaction while engines work on it, so `page_seconds` must stay below the store's own bound
-    on that. `settle_seconds` gathers what is written meanwhile: a page costs a transaction, however small it is.
+    on that. `settle_seconds` gathers what is written meanwhile: a page costs a transaction, however small it is, and
+    each of its issues a row, however many its deltas are.
     """
 
-    page_deltas: int = 1_000
+    page_deltas: int = 8_000
+    page_issues: int = 1_000
     page_seconds: float = 30.0
     settle_seconds: float = 0.1
     poll_seconds: float = 1.0
@@ -87,17 +90,18 @@ class Projector:
 
     async def run(self) -> None:
         """Project until cancelled."""
-        backoff = self._new_backoff()
+        backoff, loop = self._new_backoff(), asyncio.get_running_loop()
         while True:
+            self._woken.clear()
+            began = loop.time()
             try:
-                while await self.project_once():
-                    pass
+                is_behind = await self.project_once()
             except StoreError as error:
                 self._failed("projector", error)
                 await asyncio.sleep(backoff.next_seconds())
             else:
                 backoff.reset()
-                await self._rest()
+                await self._rest(loop.time() - began, is_behind=is_behind)
 
     async def project_once(self) -> bool:
         """One page of every workspace that has one; True when more was written before this began (what was written
@@ -114,15 +118,16 @@ class Projector:
         reader = self._readers[workspace.id]
         return workspace.head > reader.cursor and asyncio.get_running_loop().time() >= reader.not_before
 
-    async def _rest(self) -> None:
-        """Until the next poll, or until shortly after something was committed."""
-        try:
-            async with asyncio.timeout(self._limits.poll_seconds):
-                await self._woken.wait()
-        except TimeoutError:
-            return
-        await asyncio.sleep(self._limits.settle_seconds)
-        self._woken.clear()
+    async def _rest(self, worked_seconds: float, *, is_behind: bool) -> None:
+        """Until the next poll, or shortly after something was committed: then at least as long as it has just worked,
+        since whoever writes shares the processor with it. With nobody writing, what it is behind with is done at once.
+        """
+        if not is_behind:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._limits.poll_seconds):
+                    await self._woken.wait()
+        if self._woken.is_set():
+            await asyncio.sleep(max(self._limits.settle_seconds, worked_seconds))
 
     async def _advance(self, workspace: Workspace) -> bool:
         reader = self._readers[workspace.id]
@@ -141,7 +146,7 @@ class Projector:
             if turn is None:
                 return False
             reader.cursor = turn.cursor
-            page = await self._store.page(workspace_id, turn.cursor, self._limits.page_deltas)
+            page = self._within(await self._store.page(workspace_id, turn.cursor, self._limits.page_deltas))
             if not page:
                 return False
             async with asyncio.timeout(self._limits.page_seconds):
@@ -150,6 +155,15 @@ class Projector:
         reader.cursor = page[-1].seq
         self._on_page(PageStats(workspace_id, len(page), len(rows), self._age_seconds(page)))
         return True
+
+    def _within(self, page: Sequence[Delta]) -> Sequence[Delta]:
+        """The beginning of a page that has no more issues than one transaction should."""
+        issues: set[UUID] = set()
+        for place, delta in enumerate(page):
+            issues.add(delta.issue_id)
+            if len(issues) > self._limits.page_issues:
+                return page[:place]
+        return page
 
     async def _rows(self, workspace_id: int, cursor: int, page: Sequence[Delta]) -> list[ProjectedIssue]:
         quarantined = {

@@ -19,6 +19,7 @@ class Keeping(Group):
         1_000, "deltas between two snapshots that are kept for those who ask what was; of large issues more", ge=1
     )
     compaction_interval_seconds: float = setting(5.0, "between two looks for issues that are due", gt=0)
+    compaction_rest: float = setting(3.0, "rest after each issue, so many times as long as it took", ge=0)
     history_days: float = setting(30.0, "how far back an issue can be shown as it was", ge=0)
     outbox_days: float = setting(
         30.0, "for so long it is known what became of a queued operation, so that it is not made twice", ge=1

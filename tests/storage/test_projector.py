@@ -75,6 +75,15 @@ async def test_pages_are_bounded_and_follow_each_other(twin: Store, workspace_id
     assert (found.content.title, found.version) == ("Crash", 5)
 
 
+async def test_a_page_has_no_more_issues_than_it_may(twin: Store, workspace_id: int, engine: InlineEngine) -> None:
+    pages: list[PageStats] = []
+    reader = Projector(twin, engine, ProjectorLimits(page_issues=2), now=lambda: NOON, on_page=pages.append)
+    ana, ben, eve = (Author(workspace_id, UUID(int=number)) for number in (1, 2, 3))
+    await twin.append([ana.types("a"), ben.types("b"), ana.types("a"), eve.types("e"), ana.types("a")])
+    await project_all(reader)
+    assert [(page.deltas, page.issues) for page in pages] == [(3, 2), (2, 2)]
+
+
 async def test_a_snapshot_ahead_of_the_cursor_is_no_trouble(
     twin: Store, workspace_id: int, engine: InlineEngine
 ) -> None:
