@@ -26,13 +26,14 @@ class ProjectorLimits:
 
     A page is held in one transaction while engines work on it, so `page_seconds` must stay below the store's own bound
     on that. `settle_seconds` gathers what is written meanwhile: a page costs a transaction, however small it is, and
-    each of its issues a row, however many its deltas are.
+    each of its issues a row, however many its deltas are. `rest_seconds`: at most so long, see `Projector._rest`.
     """
 
     page_deltas: int = 8_000
     page_issues: int = 1_000
     page_seconds: float = 30.0
     settle_seconds: float = 0.1
+    rest_seconds: float = 0.2
     poll_seconds: float = 1.0
     workspaces_at_once: int = 2
     longest_backoff_seconds: float = 5.0
@@ -119,7 +120,7 @@ class Projector:
         return workspace.head > reader.cursor and asyncio.get_running_loop().time() >= reader.not_before
 
     async def _rest(self, worked_seconds: float, *, is_behind: bool) -> None:
-        """Until the next poll, or shortly after something was committed: then at least as long as it has just worked,
+        """Until the next poll, or shortly after something was committed: then about as long as it has just worked,
         since whoever writes shares the processor with it. With nobody writing, what it is behind with is done at once.
         """
         if not is_behind:
@@ -127,7 +128,8 @@ class Projector:
                 async with asyncio.timeout(self._limits.poll_seconds):
                     await self._woken.wait()
         if self._woken.is_set():
-            await asyncio.sleep(max(self._limits.settle_seconds, worked_seconds))
+            rest = min(worked_seconds, self._limits.rest_seconds)
+            await asyncio.sleep(max(self._limits.settle_seconds, rest))
 
     async def _advance(self, workspace: Workspace) -> bool:
         reader = self._readers[workspace.id]

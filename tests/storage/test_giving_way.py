@@ -35,7 +35,7 @@ class Busy:
         return [round(later - earlier - JOB_S, 6) for earlier, later in pairwise(self.began)]
 
 
-async def _four_pages(*, is_writing: bool) -> Busy:
+async def _four_pages(*, is_writing: bool, longest_rest: float = 60.0) -> Busy:
     """Project four pages, while somebody writes all the time or while nobody does."""
     store, busy, done = MemoryStore(), Busy(), asyncio.Event()
     workspace = await store.create_workspace("main", "Main")
@@ -45,7 +45,7 @@ async def _four_pages(*, is_writing: bool) -> Busy:
         if len(busy.began) == 4:
             done.set()
 
-    limits = ProjectorLimits(page_deltas=1, settle_seconds=0.1, poll_seconds=60.0)
+    limits = ProjectorLimits(page_deltas=1, settle_seconds=0.1, rest_seconds=longest_rest, poll_seconds=60.0)
     reader = Projector(store, busy.engine, limits, now=lambda: NOON, on_page=page)
 
     async def write() -> None:
@@ -62,7 +62,13 @@ async def _four_pages(*, is_writing: bool) -> Busy:
 @in_virtual_time
 async def test_projection_rests_as_long_as_it_works_while_others_write() -> None:
     busy = await _four_pages(is_writing=True)
-    assert all(rest >= JOB_S for rest in busy.rests())
+    assert busy.rests() == [JOB_S] * 3
+
+
+@in_virtual_time
+async def test_a_rest_of_the_projection_is_bounded() -> None:
+    busy = await _four_pages(is_writing=True, longest_rest=0.5)
+    assert busy.rests() == [0.5] * 3
 
 
 @in_virtual_time
