@@ -7,18 +7,20 @@ strings are UTF-8. Anything else is `Refused(MALFORMED)`, and nothing is allocat
 from collections.abc import Iterable
 from typing import Final
 
-from crdt.errors import MALFORMED, Refused
+from crdt.errors import MALFORMED, TOO_LARGE, Refused
 
 MAX_SAFE_INTEGER: Final = (1 << 53) - 1  # JavaScript's; client ids and every lib0 length fit it
 
 
 class Reader:
-    """A cursor over bytes from outside. `pos` is the next byte; every read that would pass the end is refused."""
+    """A cursor over bytes from outside. `pos` is the next byte; every read that would pass the end is refused, and
+    every count that makes more than `most_items` of them altogether."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, most_items: int = MAX_SAFE_INTEGER) -> None:
         self.data = data
         self.pos = 0
         self.end = len(data)
+        self.items_left = most_items
 
     def read_byte(self) -> int:
         """One byte, 0–255."""
@@ -70,6 +72,9 @@ class Reader:
         count = self.read_var_uint()
         if count * item_bytes > self.end - self.pos:
             raise self.refusal("count beyond the end")
+        self.items_left -= count
+        if self.items_left < 0:
+            raise Refused(TOO_LARGE, f"too many items at byte {self.pos}")
         return count
 
     def skip(self, length: int) -> None:

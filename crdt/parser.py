@@ -38,8 +38,21 @@ def parse(data: bytes, limits: Limits) -> Parsed:
     """Parse one update completely. Raises `Refused` (malformed, too_large, unsupported)."""
     if len(data) > limits.max_update_bytes:
         raise Refused(TOO_LARGE, f"update of {len(data)} bytes, at most {limits.max_update_bytes}")
-    reader = Reader(data)
-    parsed = Parsed(data)
+    return _update(Reader(data), limits)
+
+
+def is_quick(data: bytes, limits: Limits, most_items: int) -> bool:
+    """Whether an update counts no more than so many structs, ranges and values: what it takes to check it, if it is
+    sound. Reads no further than to the count that is too much."""
+    try:
+        _update(Reader(data, most_items), limits)
+    except Refused as refused:
+        return refused.reason != TOO_LARGE
+    return True
+
+
+def _update(reader: Reader, limits: Limits) -> Parsed:
+    parsed = Parsed(reader.data)
     seen: set[int] = set()
     structs_left = limits.max_structs
     for _ in range(reader.read_count(4)):

@@ -186,7 +186,7 @@ class Node:
 
     async def run(self, bound: socket.socket, stop: Stop, announce: Callable[[Ready], None]) -> None:
         """Serve on `bound` until `stop`, then end in good order."""
-        listen(bound)
+        listen(bound, self._settings.socket_receive_bytes)
         async with asyncio.TaskGroup() as tasks:
             # The end of these two is the end of the node: an error in them passes through the group.
             tasks.create_task(self._appender.run(), name="appender")

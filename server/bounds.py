@@ -275,6 +275,7 @@ def of_hub(settings: Settings) -> HubLimits:
         presence_timeout=settings.presence_timeout_seconds,
         max_inline_bytes=settings.max_inline_bytes,
         max_inline_update_bytes=settings.max_inline_update_bytes,
+        max_inline_update_items=settings.max_inline_update_items,
         catch_up_timeout=settings.catch_up_timeout_seconds,
         ask_timeout=settings.ask_timeout_seconds,
         overload_timeout=settings.overload_timeout_seconds,

@@ -103,7 +103,8 @@ class Feeder:
             self._fall_behind(session, self._committed.state_vector)
 
     def answer(self, session: Session, state_vector: bytes) -> None:
-        """Send SyncStep2 for the session's SyncStep1, at once if the document is small. Raises `Refused`."""
+        """Send SyncStep2 for the session's SyncStep1, at once if the document is small. Of questions that come together
+        the first has an answer of its own, all others have one. Raises `Refused`."""
         has = decode_state_vector(state_vector)
         if not session.stated and self._is_statement(has):
             session.stated = has
@@ -113,11 +114,20 @@ class Feeder:
             # What it was sent is before this on the wire: one answer from here covers all it lacks.
             session.behind.state_vector = has
             session.behind.asked = True
-        elif self._committed.is_small:
+        elif not self._committed.is_small:
+            self._fall_behind(session, has).asked = True
+            self._catch_up(session)
+        elif session.answered_at == self._loop.time():
+            behind = self._fall_behind(session, has)
+            behind.asked = True
+            self._loop.call_soon(self._answer_the_rest, session, behind)
+        else:
+            session.answered_at = self._loop.time()
             session.send(session.dialect.sync_step2(self._committed.lacking(encode_state_vector(has))))
             self._watch(session)
-        else:
-            self._fall_behind(session, has).asked = True
+
+    def _answer_the_rest(self, session: Session, behind: Behind) -> None:
+        if session.behind is behind and not behind.computing:
             self._catch_up(session)
 
     def _is_statement(self, has: Mapping[int, int]) -> bool:

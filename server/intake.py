@@ -10,6 +10,7 @@ from crdt.index import Index
 from crdt.jobs import Check, Checked
 from crdt.keystrokes import runs_of_keystrokes
 from crdt.overwrites import deletion_in
+from crdt.parser import is_quick
 from crdt.records import UNKNOWN_ARRIVAL, Arrival
 from crdt.update import EMPTY_UPDATE
 from server import close_codes
@@ -287,7 +288,7 @@ class Intake(Judging):
             elif self._goes_alone(submission):
                 taken = at
                 break
-            elif session in large or len(submission[1]) > self._limits.max_inline_update_bytes:
+            elif session in large or self._is_large(submission[1]):
                 large.setdefault(session, []).append(submission)
             else:
                 groups.setdefault(session, []).append(submission)
@@ -299,6 +300,14 @@ class Intake(Judging):
         self._metrics.updates.inc(self._received)
         self._metrics.update_bytes.inc(self._received_bytes)
         self._received = self._received_bytes = 0
+
+    def _is_large(self, update: bytes) -> bool:
+        """Whether to check it takes longer than a turn of the loop should."""
+        limits, size = self._limits, len(update)
+        if size > limits.max_inline_update_bytes:
+            return True
+        most = limits.max_inline_update_items  # an item is a byte or more
+        return size > most and not is_quick(update, limits.update, most)
 
     def _goes_alone(self, submission: Submission) -> bool:
         return submission[0].after is not None

@@ -54,9 +54,13 @@ def bind(host: str, port: int) -> socket.socket:
     return bound
 
 
-def listen(bound: socket.socket) -> None:
-    """Make clients wait instead of refusing them. Raises `AddressUnavailable`: of two that bound it, one may listen."""
+def listen(bound: socket.socket, receive_bytes: int) -> None:
+    """Make clients wait instead of refusing them. Raises `AddressUnavailable`: of two that bound it, one may listen.
+
+    `receive_bytes`: what the kernel takes of one connection before we have read it, which may all be read in one turn.
+    """
     try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)  # connections inherit it
         bound.listen(BACKLOG)
     except OSError as error:
         raise AddressUnavailable(f"cannot listen on {bound.getsockname()}: {error.strerror}") from error

@@ -77,6 +77,7 @@ class Session:
 
     __slots__ = (
         "after",
+        "answered_at",
         "behind",
         "conflicts",
         "connection",
@@ -115,6 +116,7 @@ class Session:
         self.on_refused: Callable[[str], None] | None = None  # hears why something it sent was not taken
         self._allow(identity)
         self.behind: Behind | None = None
+        self.answered_at = -1.0  # loop time of the last difference it was sent at once
         self.lacks_presence = False
         self.stated: Mapping[int, int] = {}  # its first state vector that had what was not committed
         self.is_closed = False

@@ -49,7 +49,7 @@ def http_app(
         return JSONResponse({"status": "ready"})
 
     async def exposition(_request: Request) -> Response:
-        return Response(metrics.render(), media_type=EXPOSITION_TYPE)
+        return Response(await metrics.render(), media_type=EXPOSITION_TYPE)
 
     return Starlette(
         routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", exposition), *routes],

@@ -12,7 +12,12 @@ class Sockets(Group):
 
     max_message_bytes: ByteSize = setting(17 * MIB, "one WebSocket message; bigger ones close 1009", ge=KIB)
     max_small_fragments: int = setting(
-        1_000, "fragments below a KiB that one such message may come in; more close 1009", ge=1
+        250, "fragments below a KiB that one such message may come in; more close 1009", ge=1
+    )
+    socket_receive_bytes: ByteSize = setting(
+        128 * KIB,
+        "bytes the kernel takes of a connection that we have not read; what a far client sends in a round trip",
+        ge=4 * KIB,
     )
     max_buffered_bytes: ByteSize = setting(
         MIB, "unsent bytes at which a reader falls behind and is fed one difference later", ge=16 * KIB

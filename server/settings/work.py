@@ -20,6 +20,9 @@ class Work(Group):
     )
     max_inline_bytes: ByteSize = setting(128 * KIB, "issues above this are merged and compared by an engine", ge=KIB)
     max_inline_update_bytes: ByteSize = setting(64 * KIB, "updates above this are checked by an engine", ge=KIB)
+    max_inline_update_items: int = setting(
+        1_000, "structs, ranges and values of one; an update with more is checked by an engine", ge=1
+    )
     load_timeout_seconds: float = setting(10.0, "for opening an issue", gt=0)
     idle_timeout_seconds: float = setting(60.0, "before an issue nobody has open is dropped from memory", ge=0)
     catch_up_timeout_seconds: float = setting(2.0, "on a gap, for what other nodes committed", gt=0)

@@ -20,7 +20,7 @@ class SocketLimits:
     max_connections: int = 10_000
     max_address_connections: int = 5_000
     max_message_bytes: int = 17 * 1024 * 1024
-    max_small_fragments: int = 1_000
+    max_small_fragments: int = 250
     high_water_bytes: int = 512 * 1024  # at or below the bound at which a session counts as behind
     subprotocols: Collection[str] = ()
     ping_interval_seconds: float = 20.0

@@ -42,6 +42,7 @@ from server.websocket.turns import TakesTurns, Turns
 log = structlog.get_logger()
 
 BINARY = WSMsgType.BINARY
+READ_BYTES = 1024  # at first; what is read at once is parsed at once, and a frame may have two bytes
 HEADER_ROOM = 14  # what picows wants in front of a payload to write the frame header into
 IN_PLACE_BYTES = 8192  # above this, picows passes uvloop a view of a header buffer it overwrites with the next frame
 
@@ -110,7 +111,7 @@ class Upgrade(asyncio.Protocol):
             False,  # enable_auto_pong: one for each ping; the last of a turn is enough (RFC 6455 §5.5.3)
             limits.max_message_bytes,
             None,  # extra headers, for clients
-            4096,  # initial read buffer, grows to the largest message
+            READ_BYTES,  # grows to the largest message
         )
         self._protocol.connection_made(transport)
 
@@ -232,17 +233,16 @@ class PicowsConnection(WSListener, TakesTurns, HasPulse):
             self.close(close_codes.INTERNAL_ERROR, "internal error")
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if self._close_code is not None:
+            self._frame_after_close(frame)
+            return
         self.is_heard = True
         pace = self._pace
         pace.messages_left -= 1
         pace.bytes_left -= frame.payload_size
         if pace.messages_left < 0 or pace.bytes_left < 0:
             self.slow_down(pace.settle(self._loop.time()))
-        if self._close_code is not None:
-            self._reading.spend(frame.payload_size, self._loop, PAUSE_AFTER_CLOSE)
-            if frame.msg_type == WSMsgType.CLOSE:
-                self._socket.close()
-        elif frame.rsv1 or frame.rsv2 or frame.rsv3:
+        if frame.rsv1 or frame.rsv2 or frame.rsv3:
             self.close(close_codes.PROTOCOL_ERROR, "no extension was negotiated")
         elif frame.msg_type == BINARY and frame.fin and not self._fragments.have_begun:
             self.deliver(frame.get_payload_as_bytes(), self._loop.time)
@@ -272,6 +272,12 @@ class PicowsConnection(WSListener, TakesTurns, HasPulse):
                 self._peer.drained()
 
     # Inside.
+
+    def _frame_after_close(self, frame: WSFrame) -> None:
+        if frame.msg_type == WSMsgType.CLOSE:
+            self._socket.close()
+        else:
+            self._reading.spend(frame.payload_size, self._loop, PAUSE_AFTER_CLOSE)
 
     def _say_close(self, code: int, reason: str) -> None:
         self._transport.send_close(code, reason)  # type: ignore[arg-type]  # any number goes on the wire

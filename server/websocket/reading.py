@@ -7,7 +7,8 @@ from typing import Final, Literal, TypeAlias
 
 Reason: TypeAlias = Literal["peer", "pace", "turn", "refusal", "frames"]
 
-MOST_IN_A_TURN: Final = 256  # frames that are no message, and KiB of them
+MOST_IN_A_TURN: Final = 64  # frames that are no message, each four KiB of them another one
+PAUSE: Final = 0.005  # after so many
 PAUSE_AFTER_CLOSE: Final = 0.1  # with somebody who is told that it is over and only has to say that they know
 
 
@@ -40,14 +41,16 @@ class Reading:
             self._reasons.remove(reason)
             self._start()
 
-    def spend(self, size: int, loop: asyncio.AbstractEventLoop, pause: float = 0.0) -> None:
+    def spend(self, size: int, loop: asyncio.AbstractEventLoop, pause: float = PAUSE) -> None:
         """A frame was read that is no message, or of somebody who is not heard any more. Of those there are as many as
-        somebody likes, at next to no bytes: the rest of many is read in the next turn, or after so many seconds."""
+        somebody likes, at next to no bytes: the rest of many is read after so many seconds."""
+        if "frames" in self._reasons:
+            return  # it was read with the others
         turn = loop.time()  # one throughout it
         if turn != self._turn:
             self._turn, self._spent = turn, 0
-        self._spent += 1 + size // 1024
-        if self._spent > MOST_IN_A_TURN and "frames" not in self._reasons:
+        self._spent += 1 + size // 4096
+        if self._spent > MOST_IN_A_TURN:
             self.stop("frames")
             loop.call_later(pause, self.go_on, "frames")
 

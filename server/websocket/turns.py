@@ -1,5 +1,6 @@
 """Whose turn it is. What a socket sent is heard at once while it takes little of a turn of the loop; the rest waits
-here, and all that wait together have no more of each further turn than one of them. So a flood delays only floods.
+here, and all that wait together have no more of each further turn than one of them. So a flood delays only floods,
+and of several at once all but the first have a fifth of what one has.
 Those over which no good token has come have a fifth of that, all together, from the first message on.
 """
 
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Final
 
-_STRANGERS_SHARE: Final = 5  # what is fair between floods; it bounds nobody who is alone
+_SHARE: Final = 5  # what is fair between floods; it bounds nobody who is alone
 
 
 class Turns:
@@ -19,8 +20,9 @@ class Turns:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self.strangers_seconds = seconds / _STRANGERS_SHARE
+        self.strangers_seconds = seconds / _SHARE
         self._turn = self._spent = 0.0  # a turn of the loop, and what strangers took of it
+        self._heard = self._began = 0.0  # a turn of the loop, and when the first was heard in it
         self._waiting: deque[TakesTurns] = deque()
 
     def wait(self, one: TakesTurns) -> None:
@@ -28,6 +30,12 @@ class Turns:
         self._waiting.append(one)
         if len(self._waiting) == 1:
             asyncio.get_running_loop().call_soon(self._next)
+
+    def fair_seconds(self, turn: float, now: float) -> float:
+        """For one who is heard in this turn of the loop: less where others have taken much of it."""
+        if turn != self._heard:
+            self._heard, self._began = turn, now
+        return self.seconds if now - self._began < self.seconds else self.seconds / _SHARE
 
     def have_strangers_time(self, turn: float) -> bool:
         """Whether anything of theirs may be heard in this turn."""
@@ -55,6 +63,7 @@ class TakesTurns:
         self.is_stranger = is_stranger
         self._unheard: deque[bytes] | None = None  # what came while it waits; None: it does not
         self._turn = self._began = 0.0  # a turn of the loop, and when we began to hear something in it
+        self._fair = turns.seconds  # in that turn
 
     def _hear(self, message: bytes) -> None:
         raise NotImplementedError
@@ -76,10 +85,11 @@ class TakesTurns:
             self._deliver_of_a_stranger(message, turn())
             return
         self._hear(message)
-        if (now := perf_counter()) - self._began > self._turns.seconds:
+        if (now := perf_counter()) - self._began > self._fair:
             if turn() == self._turn:
                 self._wait(deque())
             self._turn, self._began = turn(), now
+            self._fair = self._turns.fair_seconds(self._turn, now)
 
     def _deliver_of_a_stranger(self, message: bytes, turn: float) -> None:
         if self._turns.have_strangers_time(turn):

@@ -30,7 +30,7 @@ MUCH: Final = close_codes.TOO_MUCH
 NOT_ALLOWED: Final = close_codes.NOT_ALLOWED
 WORKSPACE: Final = "/v1/workspaces/main"
 SQL: Final = "x%27;%20DROP%20TABLE%20issues;%20--"
-BAD_AT_ITS_END: Final = 12_000  # structs: an update just below what is checked by an engine
+BAD_AT_ITS_END: Final = 12_000  # structs: little to send, and much to check
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,19 +66,19 @@ def test_beside_a_row_stands_what_the_attackers_alone_would_do_and_what_the_serv
     }
 
 
-def histogram(*counts: int) -> Inside:
+async def histogram(*counts: int) -> Inside:
     metrics = Metrics()
     for bound, count in zip((0.0004, 0.0015, 0.0045, 60), counts, strict=False):
         for _ in range(count):
             metrics.loop_lag.observe(bound)
-    return Inside.read(metrics.render().decode())
+    return Inside.read((await metrics.render()).decode())
 
 
-def test_a_p99_is_of_what_was_observed_between_two_moments() -> None:
-    before = histogram(0, 50, 1_000)
-    assert histogram(99, 50, 1_000).p99_ms(before, LOOP) == pytest.approx(0.495)
-    assert histogram(0, 148, 1_002).p99_ms(before, LOOP) == pytest.approx(3.5)  # the 99th is the first of the two
-    assert histogram(0, 50, 1_000, 5).p99_ms(before, LOOP) == 10_000
+async def test_a_p99_is_of_what_was_observed_between_two_moments() -> None:
+    before = await histogram(0, 50, 1_000)
+    assert (await histogram(99, 50, 1_000)).p99_ms(before, LOOP) == pytest.approx(0.495)
+    assert (await histogram(0, 148, 1_002)).p99_ms(before, LOOP) == pytest.approx(3.5)  # the 99th is the first of two
+    assert (await histogram(0, 50, 1_000, 5)).p99_ms(before, LOOP) == 10_000
     assert math.isnan(before.p99_ms(before, LOOP))
     assert math.isnan(before.p99_ms(before, COMMIT))
 

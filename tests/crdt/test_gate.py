@@ -5,6 +5,7 @@ import pytest
 from crdt.errors import CLIENT_ID, MALFORMED, SCHEMA, TOO_LARGE, UNSUPPORTED, Refused
 from crdt.gate import check, fold, index_of
 from crdt.index import Index
+from crdt.parser import is_quick
 from crdt.records import Limits
 from crdt.update import merge
 from tests.crdt.honest import Client, loaded
@@ -181,6 +182,26 @@ def test_bounds_are_refused_as_too_large() -> None:
     )
     nested = b"\x75\x01" * 65 + b"\x7e"
     assert refused(Index(), raw("0101 07 00 28 01 01 6d 01 6b 01") + nested + b"\x00") == TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    ("update", "items"),
+    [
+        (TYPED_A, 2),  # a section and a struct
+        ("0101 07 00 08 01 01 74 03 7f 75027f7f 7f 00", 7),  # an array of three values, one of them an array of two
+        ("0101 07 00 08 01 01 74 01 76 01 01 61 7f 00", 4),  # an object with a value
+        ("00 01 07 02 0001 0201", 3),  # two ranges of a client
+    ],
+)
+def test_what_an_update_takes_to_check_is_what_it_counts(update: str, items: int) -> None:
+    assert is_quick(raw(update), LIMITS, items)
+    assert not is_quick(raw(update), LIMITS, items - 1)
+
+
+def test_a_count_that_is_too_much_ends_the_reading_and_what_is_not_sound_is_quick_to_refuse() -> None:
+    assert not is_quick(raw("01 ce08 07 00") + b"\x1f" * 3_000, LIMITS, 1_000)  # 1,102 structs, none of them sound
+    assert is_quick(raw("01 01 07 00 1f"), LIMITS, 1_000)
+    assert is_quick(raw("0101 07 00 04 01 01 74") + b"\xd0\x86\x03" + b"x" * 50_000 + b"\0", LIMITS, 2)
 
 
 def test_a_late_edit_inside_a_deleted_and_compacted_type_is_accepted() -> None:

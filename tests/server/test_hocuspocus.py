@@ -693,7 +693,7 @@ def test_whatever_a_client_says_others_are_not_disturbed(said: list[bytes]) -> N
                     pass
                 eve.peer.closed(close_codes.ABNORMAL)
             assert not ana.connection.closing.done()
-            assert "loop_failures_total{" not in node.metrics.render().decode()
+            assert "loop_failures_total{" not in (await node.metrics.render()).decode()
 
     asyncio.run(run())
 

@@ -100,6 +100,26 @@ async def test_anothers_edit_is_committed_while_a_large_update_is_still_being_ju
 
 
 @in_virtual_time
+async def test_an_update_of_many_parts_is_large_and_one_of_many_letters_is_not() -> None:
+    async with house(HubLimits(room=RoomLimits(max_inline_update_items=8))) as node:
+        ana, ben = await people(node, "ana", "ben")
+        court = Court(node)
+        court.adjourn()
+        ana.write(LARGE)
+        await settle()
+        assert court.checks == 0
+        before = ana.doc.get_state()
+        with ana.doc.transaction():
+            for number in range(8):
+                ana.fields[f"field {number}"] = number
+        ana.send(ana.doc.get_update(before))
+        await settle()
+        assert court.checks == 1
+        ben.hear()
+        assert ben.fields.to_py() == ana.fields.to_py()
+
+
+@in_virtual_time
 async def test_what_a_session_sends_behind_a_large_update_waits_and_keeps_its_order() -> None:
     async with house(SMALL) as node:
         ana, ben = await people(node, "ana", "ben")

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from server.websocket.fragments import Broken, Fragments
-from server.websocket.reading import MOST_IN_A_TURN, Reading
+from server.websocket.reading import MOST_IN_A_TURN, PAUSE, Reading
 from tests.simulation.time import in_virtual_time
 
 
@@ -32,7 +32,7 @@ class Transport(asyncio.Transport):
 
 
 @in_virtual_time
-async def test_of_frames_without_end_a_part_is_read_in_each_turn() -> None:
+async def test_of_frames_without_end_a_part_is_read_at_a_time() -> None:
     transport, loop = Transport(), asyncio.get_running_loop()
     reading = Reading(transport)
     for _ in range(3):
@@ -42,14 +42,14 @@ async def test_of_frames_without_end_a_part_is_read_in_each_turn() -> None:
         reading.spend(0, loop)
         reading.spend(0, loop)
         assert not transport.is_read()
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(PAUSE)
         assert transport.is_read()
 
 
 @in_virtual_time
 async def test_large_ones_count_for_their_size() -> None:
     transport, loop = Transport(), asyncio.get_running_loop()
-    Reading(transport).spend(MOST_IN_A_TURN * 1024, loop)
+    Reading(transport).spend(MOST_IN_A_TURN * 4096, loop)
     assert not transport.is_read()
 
 

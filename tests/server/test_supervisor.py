@@ -29,7 +29,7 @@ async def test_a_worker_that_dies_is_counted_shown_as_down_and_started_again() -
         assert seen_down == [{"projector": "RuntimeError"}]
         assert supervisor.down == {}
         await supervisor.stop()
-    assert b'syncline_loop_failures_total{loop="projector"} 1.0' in metrics.render()
+    assert b'syncline_loop_failures_total{loop="projector"} 1.0' in await metrics.render()
 
 
 async def test_a_worker_that_just_ends_is_down_too() -> None:

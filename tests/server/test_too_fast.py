@@ -129,7 +129,7 @@ async def test_a_yjs_client_is_slowed_then_closed_1013_and_all_that_came_is_take
             ana.say(y_websocket.update(setting(clock=clock)))
         assert ana.connection.delays == [1.0, 1.5, 1.5]
         assert await ana.close_code() == close_codes.TRY_LATER
-        assert 'syncline_refusals_total{reason="too_fast"} 1.0' in node.metrics.render().decode()
+        assert 'syncline_refusals_total{reason="too_fast"} 1.0' in (await node.metrics.render()).decode()
         found = Doc[Any]()
         while settings_in(found) < 6:
             event = y_websocket.decode(await told())

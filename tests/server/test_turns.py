@@ -91,3 +91,11 @@ async def test_who_becomes_known_while_waiting_is_heard_to_the_end() -> None:
     ana.is_stranger = False
     await asyncio.wait_for(ana.over.wait(), 5)
     assert heard == [*"abcdef"]
+
+
+def test_whoever_is_heard_after_others_took_their_time_has_less_of_a_turn() -> None:
+    turns = Turns(1.0)
+    assert turns.fair_seconds(turn=7.0, now=10.0) == 1.0
+    assert turns.fair_seconds(turn=7.0, now=10.5) == 1.0
+    assert turns.fair_seconds(turn=7.0, now=11.0) == 0.2
+    assert turns.fair_seconds(turn=8.0, now=12.0) == 1.0

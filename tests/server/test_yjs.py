@@ -33,6 +33,7 @@ from storage.errors import StoreUnavailable
 from storage.memory import MemoryStore, Moment
 from tests.server.bearers import identity_of
 from tests.server.fake_socket import Conduct, FakeConnection, NoEngine
+from tests.simulation.time import in_virtual_time
 
 ISSUE = UUID("6c1f5a55-5b0a-4d0e-8f5e-2f1f3a1d0b11")
 TYPING = bytes.fromhex("0101e9070028010166057469746c65017702686900")  # map "f".title = "hi", client 1001
@@ -259,6 +260,20 @@ async def test_a_bearer_header_is_as_good_as_a_token_parameter() -> None:
         assert isinstance(await client.hear(), SyncStep1)
 
 
+@in_virtual_time
+async def test_questions_that_come_together_have_two_answers_and_the_last_says_all() -> None:
+    async with world() as node:
+        ana, ben = await node.joined("ana"), await node.joined("ben")
+        ana.say(y_websocket.update(TYPING))
+        assert await ben.hear() == Update(TYPING)
+        await asyncio.sleep(1)
+        for _ in range(100):
+            ben.say(EMPTY_STEP_1)
+        await asyncio.sleep(1)
+        assert [y_websocket.decode(ben.connection.frames.get_nowait()) for _ in range(2)] == [SyncStep2(TYPING)] * 2
+        assert ben.connection.frames.empty()
+
+
 async def test_a_viewer_reads_and_is_closed_for_editing() -> None:
     async with world() as node:
         ana, eve = await node.joined("ana"), await node.joined("eve:viewer")
@@ -280,7 +295,7 @@ async def test_garbage_closes_its_sender_for_good_and_nobody_else(message: bytes
         eve.peer.closed(close_codes.BAD_REQUEST)
         ana.say(y_websocket.sync_step1(updates.EMPTY_STATE_VECTOR))
         assert await ana.hear() == SyncStep2(updates.EMPTY_UPDATE)
-        assert "syncline_refusals_total{" in node.metrics.render().decode()
+        assert "syncline_refusals_total{" in (await node.metrics.render()).decode()
 
 
 @pytest.mark.parametrize("code", [close_codes.PROTOCOL_ERROR, close_codes.MESSAGE_TOO_BIG, close_codes.BAD_REQUEST])
