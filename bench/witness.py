@@ -1,8 +1,8 @@
 """Somebody who types and somebody who reads, in a process of their own, while others attack or do not.
 
 Reads a `Visit` from stdin, a JSON object a line, and prints what the reader noticed in peace; the next line says that
-the attack is on, and it prints what was noticed at first, and then. A reader who is sent away, or misses a letter, ends
-it.
+the attack is on, and it prints what was noticed at first, and in all. A reader who is sent away, or misses a letter,
+ends it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from bench.plan import Plan, Result
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """To one issue. `measure_s`: in peace, once more from the first moment of an attack on, and again after that."""
+    """To one issue. `measure_s`: twice as long in peace, then as long from the first moment of an attack on, then three
+    times as long from that same moment on."""
 
     url: str
     rate: float
@@ -43,21 +44,20 @@ class Witness(Load):
         typing = asyncio.create_task(self._pace(self._visit.rate))
         try:
             await self._watch(self._visit.warmup_s)
-            tell(await self._noticed())
+            begins = self._counts()
+            await self._watch(2 * self._visit.measure_s)
+            tell(self._result(begins, self._counts()))
             begun = loop.run_in_executor(None, sys.stdin.readline)
             while not begun.done():
                 await self._watch(0.005)
-            for _ in range(2):
-                tell(await self._noticed())
+            begins = self._counts()
+            for times in (1, 2):
+                await self._watch(times * self._visit.measure_s)
+                tell(self._result(begins, self._counts()))
         finally:
             typing.cancel()
             for peer in self.peers:
                 peer.close()
-
-    async def _noticed(self) -> Result:
-        before = self._counts()
-        await self._watch(self._visit.measure_s)
-        return self._result(before, self._counts())
 
 
 def tell(result: Result) -> None:
