@@ -135,6 +135,8 @@ def of_rest(settings: Settings) -> RestLimits:
         bulk_issues=settings.max_bulk_issues,
         bulk_issues_at_once=settings.bulk_issues_at_once,
         min_seq_seconds=settings.min_seq_timeout_seconds,
+        user_reads_at_once=settings.user_reads_at_once,
+        read_wait_seconds=settings.list_timeout_seconds,
         polls=of_polls(settings),
     )
 

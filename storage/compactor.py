@@ -31,7 +31,8 @@ class CompactorLimits:
     `tail_updates` / `tail_bytes` make an issue due; `idle_updates` when its room goes idle, where writing a whole
     snapshot for a few keystrokes would cost more than it saves. `apart_updates`: so many deltas lie between two kept
     snapshots of a small issue, about; of a large one more, so that they weigh no more than the log between them.
-    `rest`: after each issue, so many times as long as it took. Nobody waits for it, and many become due at once.
+    `rest`: after each issue, so many times as long as it took, but no longer than the interval. Nobody waits for it,
+    and many become due at once.
     """
 
     tail_updates: int = 500
@@ -124,7 +125,8 @@ class Compactor:
             began = loop.time()
             await self._attempt(key, min_updates)
             self._hints.pop(key, None)
-            await asyncio.sleep(self._limits.rest * (loop.time() - began))
+            rest = self._limits.rest * (loop.time() - began)
+            await asyncio.sleep(min(rest, self._limits.interval_seconds))
         return list(wanted)
 
     async def _attempt(self, key: IssueKey, min_updates: int) -> None:

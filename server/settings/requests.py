@@ -21,6 +21,9 @@ class Requests(Group):
     )
     min_seq_timeout_seconds: float = setting(5.0, "for the rows a read with min_seq waits for; then 503", gt=0)
     list_timeout_seconds: float = setting(5.0, "for one list or search in Postgres before it is given up: 503", gt=0)
+    user_reads_at_once: int = setting(
+        2, "lists, searches and histories of one user at a time; the next ones wait, as long as for a list", ge=1
+    )
     max_bulk_issues: int = setting(1_000, "items of one bulk request; more are answered 422", ge=1, le=1_000)
     bulk_issues_at_once: int = setting(64, "issues of one bulk request that are written at a time", ge=1)
     max_outbox_operations: int = setting(

@@ -44,7 +44,7 @@ class Sockets(Group):
     max_unauthenticated_messages: int = setting(
         1_000, "messages kept until the token for their issue has come; more close 4205", ge=1
     )
-    max_unauthenticated_bytes: ByteSize = setting(5 * MIB, "bytes of those messages", ge=KIB)
+    max_unauthenticated_bytes: ByteSize = setting(MIB, "bytes of those messages", ge=KIB)
     hello_timeout_seconds: float = setting(
         5.0, "for the hello of a native client before its socket is closed 4408", gt=0
     )

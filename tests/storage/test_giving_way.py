@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from itertools import pairwise
 from uuid import UUID
 
@@ -81,10 +82,11 @@ async def test_projection_goes_on_at_once_when_nobody_writes() -> None:
 async def test_compaction_rests_several_times_as_long_as_an_issue_took() -> None:
     store, busy = MemoryStore(), Busy()
     workspace = await store.create_workspace("main", "Main")
-    compactor = Compactor(store, busy.engine, SMALL, now=Calendar())
+    limits = replace(SMALL, rest=3.0, interval_seconds=30.0)
+    compactor = Compactor(store, busy.engine, limits, now=Calendar())
     for number in (1, 2):
         await typed(store, Author(workspace.id, UUID(int=number)), "idle")
         compactor.hint(IssueKey(workspace.id, UUID(int=number)))
     await compactor.compact_due()
     fold_and_compare = 2 * JOB_S
-    assert busy.rests() == [0.0, SMALL.rest * fold_and_compare, 0.0]
+    assert busy.rests() == [0.0, 3 * fold_and_compare, 0.0]

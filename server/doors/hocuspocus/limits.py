@@ -14,7 +14,7 @@ class HocuspocusLimits:
     max_documents: int = 1_000
     max_unauthenticated_documents: int = 100
     max_unauthenticated_messages: int = 1_000
-    max_unauthenticated_bytes: int = 5 * 1024 * 1024
+    max_unauthenticated_bytes: int = 1024 * 1024
     max_waiting_messages: int = 1_000
     max_waiting_bytes: int = 20 * 1024 * 1024
     max_buffered_bytes: int = 1024 * 1024

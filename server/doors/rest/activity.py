@@ -44,6 +44,7 @@ ACTIVITY: Final = Operation(
     body=Nothing,
     needs=may_read,
     answers={HTTPStatus.OK: Answer("The page.", ActivityPage)},
+    costs=True,
 )
 
 

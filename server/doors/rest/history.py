@@ -116,6 +116,7 @@ HISTORY: Final = Operation(
     needs=may_read,
     answers={HTTPStatus.OK: Answer("The page.", HistoryPage)},
     problems=(UNREADABLE,),
+    costs=True,
 )
 DIFF: Final = Operation(
     method="GET",
@@ -129,6 +130,7 @@ DIFF: Final = Operation(
     needs=may_read,
     answers={HTTPStatus.OK: Answer("The difference.", Difference)},
     problems=(TRIMMED, UNREADABLE),
+    costs=True,
 )
 BLAME: Final = Operation(
     method="GET",
@@ -142,6 +144,7 @@ BLAME: Final = Operation(
     needs=may_read,
     answers={HTTPStatus.OK: Answer("The text in runs.", BlamePage)},
     problems=(UNREADABLE,),
+    costs=True,
 )
 REVERT: Final = Operation(
     method="POST",

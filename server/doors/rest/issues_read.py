@@ -48,6 +48,7 @@ LIST: Final = Operation(
     needs=may_read,
     answers={HTTPStatus.OK: Answer("The page.", IssuePage)},
     problems=(NOT_PROJECTED,),
+    costs=True,
 )
 READ: Final = Operation(
     method="GET",

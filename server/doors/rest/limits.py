@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from annotated_types import Le
 
+from server.doors.rest.lanes import Lanes
 from server.doors.rest.operations import MAX_BODY_BYTES, Operation, Served
 from server.doors.rest.polls import PollLimits
 
@@ -18,19 +19,23 @@ PAGE: Final = "limit"  # the parameter of a query that says how many a page hold
 class RestLimits:
     """`body_bytes`: of JSON, where an operation has no bound of its own · `page`: rows of one, whatever the list, which
     may have a lower bound of its own · `bulk_issues`: items of a bulk request, `bulk_issues_at_once`: of its issues,
-    written at a time · `min_seq_seconds`: how long a read waits for the projection."""
+    written at a time · `min_seq_seconds`: how long a read waits for the projection · `user_reads_at_once`: of those
+    that cost; the next ones of that user wait for `read_wait_seconds`."""
 
     body_bytes: int = MAX_BODY_BYTES
     page: int = 1_000
     bulk_issues: int = 1_000
     bulk_issues_at_once: int = 64
     min_seq_seconds: float = 5.0
+    user_reads_at_once: int = 2
+    read_wait_seconds: float = 5.0
     polls: PollLimits = field(default_factory=PollLimits)
 
 
 def within(limits: RestLimits, served: Iterable[Served]) -> list[Served]:
     """The same operations, each with the bounds that hold for all."""
-    return [replace(each, operation=_bounded(limits, each.operation)) for each in served]
+    lanes = Lanes(limits.user_reads_at_once, limits.read_wait_seconds)
+    return [lanes.around(replace(each, operation=_bounded(limits, each.operation))) for each in served]
 
 
 def _bounded(limits: RestLimits, operation: Operation[Any, Any, Any]) -> Operation[Any, Any, Any]:

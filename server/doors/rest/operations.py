@@ -160,6 +160,7 @@ class Operation(Generic[PLACE, QUERY, BODY]):
     goes into the audit log with what the path names and these fields of the query and the body; None: it does not.
     `syncs`: whoever asks has what is new by it, and is remembered for that (`last_sync_at`) · `edits`: of issues, that
     it makes for its caller, whose rate they count towards; one with as many as its body holds asks `call.grant` ·
+    `costs`: it is a read that takes the database or an engine a while, see `server.doors.rest.lanes` ·
     `max_body_bytes`, `max_page`: see `server.doors.rest.limits`."""
 
     method: Method
@@ -182,6 +183,7 @@ class Operation(Generic[PLACE, QUERY, BODY]):
     audited: tuple[str, ...] | None = None
     syncs: bool = False
     edits: int = 0
+    costs: bool = False
 
     def __post_init__(self) -> None:
         if set(re.findall(r"{(\w+)}", self.path)) != self.place.model_fields.keys():
