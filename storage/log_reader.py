@@ -132,7 +132,7 @@ class LogReader:
             rows = await connection.fetch(deltas.STRETCHES, *issue, starts, [head.seq for head in heads])
             states = await connection.fetch(snapshots.SOME, *issue, [leap for leap in leaps if leap])
         state_at = {row["seq"]: snapshots.snapshot(row).state for row in states}
-        entries = _entries(heads, [deltas.delta(row) for row in rows])
+        entries = _entries(heads, deltas.read(rows))
         return Walk(
             seen,
             [
@@ -165,7 +165,7 @@ class LogReader:
             else:
                 seqs = [seq for head in heads for seq in (head.first_seq, head.seq)]
                 rows = await connection.fetch(deltas.SOME, *issue, seqs)
-        return Traces(now, _entries(heads, [deltas.delta(row) for row in rows]), older)
+        return Traces(now, _entries(heads, deltas.read(rows)), older)
 
     async def floor(self, workspace_id: int, issue_id: UUID) -> int | None:
         """Through which seq the issue's log is trimmed, 0 where nothing is; None for an issue nobody ever wrote."""
@@ -234,7 +234,7 @@ class LogReader:
         async with self._reading("read a stretch of the log", workspace_id) as connection:
             seen = await _seen(connection, *issue, after)
             rows = await connection.fetch(deltas.RANGE, *issue, after, through)
-        found = [deltas.delta(row) for row in rows]
+        found = deltas.read(rows)
         if found and found[-1].is_tombstone:
             raise Purged(f"issue {issue_id} was purged")
         return Stretch(seen, found)
@@ -258,7 +258,7 @@ async def _seen(connection: Connection, workspace_id: int, issue_id: UUID, throu
     if floor is not None and start is None:
         raise Trimmed(f"the history of this issue starts at seq {floor[0]}")
     rows = await connection.fetch(deltas.RANGE, *issue, start.seq if start else 0, through)
-    return unless_purged(StoredIssue(start, [deltas.delta(row) for row in rows]), issue_id)
+    return unless_purged(StoredIssue(start, deltas.read(rows)), issue_id)
 
 
 def _heads(rows: Sequence[Record]) -> Iterator[EntryHead]:

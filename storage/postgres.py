@@ -135,7 +135,7 @@ class PostgresStore:
                 raise Trimmed(f"issue {issue_id}: its history starts at seq {floor}")
             start = snapshots.snapshot(row) if row else None
             tail = await connection.fetch(deltas.RANGE, *issue, start.seq if start else 0, until)
-            stored = StoredIssue(start, [deltas.delta(row) for row in tail])
+            stored = StoredIssue(start, deltas.read(tail))
             if not stored.seq and await tombstones.purged_among(connection, [workspace_id], [issue_id]):
                 raise Purged(f"issue {issue_id} was purged")
         return unless_purged(stored, issue_id)
@@ -145,13 +145,13 @@ class PostgresStore:
 
     async def tail(self, workspace_id: int, issue_id: UUID, after: int) -> list[Delta]:
         async with self._database.session("read an issue's tail", workspace_id) as connection:
-            return [deltas.delta(row) for row in await connection.fetch(deltas.TAIL, workspace_id, issue_id, after)]
+            return deltas.read(await connection.fetch(deltas.TAIL, workspace_id, issue_id, after))
 
     async def page(self, workspace_id: int, after: int, limit: int, max_bytes: int | None = None) -> list[Delta]:
         bytes_max = self._page_bytes_max if max_bytes is None else min(max_bytes, self._page_bytes_max)
         async with self._database.session("read a page of the log", workspace_id) as connection:
             rows = await connection.fetch(deltas.PAGE, workspace_id, after, limit, bytes_max)
-        return [deltas.delta(row) for row in rows]
+        return deltas.read(rows)
 
     async def issue_ids(self, workspace_id: int, after: UUID | None, limit: int) -> list[UUID]:
         async with self._database.session("list issues", workspace_id) as connection:

@@ -122,18 +122,19 @@ def numbered(batch: Sequence[NewDelta], bumped: Iterable[Record]) -> list[int]:
     return [next(places[delta.workspace_id]) for delta in batch]
 
 
-def delta(row: Record) -> Delta:
-    """A row of this table. Raises `Corrupt` when it is not what was written."""
-    *columns, stored = row
-    return checked(Delta(*columns), stored)
+def read(rows: Sequence[Record]) -> list[Delta]:
+    """Rows of this table. Raises `Corrupt` for the first that is not what was written."""
+    return checked([Delta._make(row[:-1]) for row in rows], [row[-1] for row in rows])
 
 
-def checked(delta: Delta, stored: int) -> Delta:
-    if checksum(delta.issue_id, delta.update) != stored:
-        raise Corrupt(
-            f"delta {delta.seq} of workspace {delta.workspace_id}, issue {delta.issue_id}: checksum does not match"
-        )
-    return delta
+def checked(found: list[Delta], stored: Iterable[int]) -> list[Delta]:
+    """The same, if each has the checksum that is stored of it. Raises `Corrupt`."""
+    for delta, expected in zip(found, stored, strict=True):
+        if crc32(delta.update, crc32(delta.issue_id.bytes)) != expected:
+            raise Corrupt(
+                f"delta {delta.seq} of workspace {delta.workspace_id}, issue {delta.issue_id}: checksum does not match"
+            )
+    return found
 
 
 def checksum(issue_id: UUID, update: bytes) -> int:

@@ -68,15 +68,18 @@ def stored_issues(rows: Iterable[Record]) -> dict[UUID, StoredIssue]:
 
 def _stored_issue(rows: list[Record]) -> StoredIssue:
     if rows[0]["version"] is None:
-        return StoredIssue(None, [_tail_delta(row) for row in rows])
+        return StoredIssue(None, _tail(rows))
     workspace_id, issue_id, seq, version, state, index, _, _, created_at, checksum = rows[0]
     newest = checked(Snapshot(workspace_id, issue_id, seq, version, state, index, created_at), checksum)
-    return StoredIssue(newest, [_tail_delta(row) for row in rows[1:]])
+    return StoredIssue(newest, _tail(rows[1:]))
 
 
-def _tail_delta(row: Record) -> Delta:
-    workspace_id, issue_id, seq, _, update, _, actor_id, device_id, created_at, checksum = row
-    return deltas.checked(Delta(workspace_id, seq, issue_id, update, actor_id, device_id, created_at), checksum)
+def _tail(rows: list[Record]) -> list[Delta]:
+    found = [
+        Delta(workspace_id, seq, issue_id, update, actor_id, device_id, created_at)
+        for workspace_id, issue_id, seq, _, update, _, actor_id, device_id, created_at, _ in rows
+    ]
+    return deltas.checked(found, [row["checksum"] for row in rows])
 
 
 def snapshot(row: Record) -> Snapshot:

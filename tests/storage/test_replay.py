@@ -224,13 +224,13 @@ async def test_a_time_costs_what_snapshots_are_apart_however_long_the_log_is(
         await project(store)
         await compactor.compact(IssueKey(author.workspace_id, ISSUE))
 
-    def counted(row: Record) -> Delta:
+    def counted(rows: Sequence[Record]) -> list[Delta]:
         nonlocal read
-        read += 1
-        return made(row)
+        read += len(rows)
+        return made(rows)
 
-    made = deltas.delta
-    monkeypatch.setattr(deltas, "delta", counted)
+    made = deltas.read
+    monkeypatch.setattr(deltas, "read", counted)
     for seconds in (20.5, 333.5, 599.5):
         read = 0
         then = await History(store, engine).as_of(author.workspace_id, ISSUE, START + timedelta(seconds=seconds))
