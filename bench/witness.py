@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 
 import uvloop
 
-from bench.load import Load
+from bench.load import Counts, Load
 from bench.plan import Plan, Result
 
 
@@ -44,20 +44,22 @@ class Witness(Load):
         typing = asyncio.create_task(self._pace(self._visit.rate))
         try:
             await self._watch(self._visit.warmup_s)
-            begins = self._counts()
-            await self._watch(2 * self._visit.measure_s)
-            tell(self._result(begins, self._counts()))
+            await self._tell_since(self._counts(), 2 * self._visit.measure_s)
             begun = loop.run_in_executor(None, sys.stdin.readline)
             while not begun.done():
                 await self._watch(0.005)
-            begins = self._counts()
+            attacked = self._counts()
             for times in (1, 2):
-                await self._watch(times * self._visit.measure_s)
-                tell(self._result(begins, self._counts()))
+                await self._tell_since(attacked, times * self._visit.measure_s)
         finally:
             typing.cancel()
             for peer in self.peers:
                 peer.close()
+
+    async def _tell_since(self, begin: Counts, seconds: float) -> None:
+        """Watch for so long, then tell what was noticed since `begin`."""
+        await self._watch(seconds)
+        tell(self._result(begin, self._counts()))
 
 
 def tell(result: Result) -> None:

@@ -130,7 +130,7 @@ def read(rows: Sequence[Record]) -> list[Delta]:
 def checked(found: list[Delta], stored: Iterable[int]) -> list[Delta]:
     """The same, if each has the checksum that is stored of it. Raises `Corrupt`."""
     for delta, expected in zip(found, stored, strict=True):
-        if crc32(delta.update, crc32(delta.issue_id.bytes)) != expected:
+        if checksum(delta.issue_id, delta.update) != expected:
             raise Corrupt(
                 f"delta {delta.seq} of workspace {delta.workspace_id}, issue {delta.issue_id}: checksum does not match"
             )

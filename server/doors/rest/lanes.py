@@ -11,7 +11,6 @@ from weakref import WeakValueDictionary
 from starlette.responses import Response
 
 from server.doors.rest.operations import Call, Reply, Served
-from server.permissions import Identity
 
 
 class Lanes:
@@ -30,7 +29,8 @@ class Lanes:
             return served
 
         async def work(call: Call[Any, Any, Any]) -> Reply | Response:
-            lane = self._of(call.identity)
+            who = (call.identity.workspace, call.identity.user_id)
+            lane = self._lanes.setdefault(who, asyncio.Semaphore(self._width))
             async with asyncio.timeout(self._patience_seconds):
                 await lane.acquire()
             try:
@@ -39,10 +39,3 @@ class Lanes:
                 lane.release()
 
         return replace(served, work=work)
-
-    def _of(self, who: Identity) -> asyncio.Semaphore:
-        key = (who.workspace, who.user_id)
-        lane = self._lanes.get(key)
-        if lane is None:
-            lane = self._lanes[key] = asyncio.Semaphore(self._width)
-        return lane
