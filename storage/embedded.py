@@ -170,6 +170,8 @@ class EmbeddedPostgres:
             if self._socket_directory() != self.cluster:
                 with suppress(OSError):
                     self._socket_directory().rmdir()
+        elif not await _until(self._has_ended, self.limits.stop_timeout):
+            raise EmbeddedError(f"Postgres has removed its pid file, but does not end; its logs: {self.cluster}/log")
         self._process = None
 
     def _running(self) -> Postmaster | None:
@@ -229,9 +231,11 @@ class EmbeddedPostgres:
 
     async def _adopt_or_launch(self, account: Account) -> None:
         running = postmaster_of(self.cluster)
-        if running is not None and running.status == "stopping":
-            await _until(lambda: postmaster_of(self.cluster) is None, self.limits.stop_timeout)
+        if running is None or running.status == "stopping":
+            ended = await _until(self._has_ended, self.limits.stop_timeout)
             running = postmaster_of(self.cluster)
+            if running is None and not ended:
+                raise EmbeddedError("the Postgres that ran before has not ended yet; try again")
         if running is None:
             self._launch(account)
         else:

@@ -221,6 +221,27 @@ class TestCrashes:
         assert await pid_of(server) != pid
         assert not parent.is_running
 
+    async def test_a_dying_one_without_its_pid_file_is_waited_for(self, made: Path) -> None:
+        """Postgres removes its pid file shortly before it ends; here it is stopped in between."""
+        server = EmbeddedPostgres(made, EmbeddedLimits(stop_timeout=0.1), settings=UNSAFE_AND_FAST)
+        await server.start()
+        before = psutil.Process(await pid_of(server))
+        before.suspend()
+        try:
+            (server.cluster / "postmaster.pid").unlink()
+            before.send_signal(signal.SIGQUIT)
+            with pytest.raises(EmbeddedError, match="has not ended yet"):
+                await server.start()
+            with pytest.raises(EmbeddedError, match="does not end"):
+                await server.stop()
+        finally:
+            before.resume()
+        server.limits = EmbeddedLimits()
+        await server.start()
+        assert await pid_of(server) != before.pid
+        assert not before.is_running()  # and was reaped, not forgotten
+        await server.stop()
+
     @pytest.mark.parametrize("tells", [True, False], ids=["the kernel tells", "the kernel does not tell"])
     async def test_watched_it_is_started_again_when_it_dies(
         self, server: EmbeddedPostgres, tells: bool, monkeypatch: pytest.MonkeyPatch
