@@ -132,7 +132,7 @@ class EmbeddedPostgres:
             await self._create(account)
             await self._adopt_or_launch(account)
             await self._create_database()
-        except (AccountError, OSError) as error:
+        except (AccountError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise EmbeddedError(f"cannot start the embedded Postgres: {error}") from error
 
     async def watch(self) -> None:

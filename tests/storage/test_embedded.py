@@ -201,6 +201,20 @@ class TestCrashes:
         first = await asyncio.create_subprocess_exec(sys.executable, "-c", code, str(made), cwd=ROOT)
         assert await first.wait() == -signal.SIGKILL
 
+    async def test_one_that_turns_its_server_away_is_told_as_a_start_that_failed(
+        self, server: EmbeddedPostgres
+    ) -> None:
+        """So is one that dies while it is asked; `watch` tries such a start again."""
+        await server.start()
+        connection = await asyncpg.connect(server.dsn, database="postgres")
+        try:
+            await connection.execute("ALTER DATABASE syncline ALLOW_CONNECTIONS false")
+            with pytest.raises(EmbeddedError, match="not currently accepting connections"):
+                await server.start()
+        finally:
+            await connection.execute("ALTER DATABASE syncline ALLOW_CONNECTIONS true")
+            await connection.close()
+
     async def test_it_recovers_from_its_own_kill(self, server: EmbeddedPostgres) -> None:
         await server.start()
         await execute(server.dsn, "CREATE TABLE kept AS SELECT 42 AS answer")
