@@ -90,12 +90,13 @@ _FIELDS: Final[Mapping[type, tuple[str, ...]]] = MappingProxyType(
 )
 _CODES: Final = MappingProxyType({record: code for code, record in enumerate(_FIELDS)})
 _TYPES: Final = tuple(_FIELDS)
+_PACKER_BYTES: Final = 1024  # grows as needed: records inside records are packed each by itself, a megabyte each else
 _MSGPACK_TIMESTAMP: Final = 3  # datetimes with UTC, as `msgpack.unpackb` numbers its choices
 
 
 def pack(value: object) -> bytes:
     """A job, a result, or plain values around them, as bytes. Raises ValueError or TypeError on anything else."""
-    packed: bytes = msgpack.packb(value, datetime=True, default=_extend)
+    packed: bytes = msgpack.packb(value, datetime=True, default=_extend, buf_size=_PACKER_BYTES)
     return packed
 
 

@@ -15,12 +15,13 @@ from uuid import UUID, uuid5
 
 from storage.errors import NotPurgeable, Overtaken, Trimmed, UnknownWorkspace
 from storage.memory_ledger import MemoryLedger
-from storage.memory_rows import Rows, Turn
+from storage.memory_rows import Rows, Turn, by_issue
 from storage.slugs import check_slug
 from storage.store import (
     TOMBSTONE,
     Delta,
     DocumentStatus,
+    IssueDeltas,
     IssueExtent,
     NewDelta,
     ProjectedIssue,
@@ -131,6 +132,9 @@ class MemoryStore:
         return [
             d for d, size in zip(page, sizes, strict=True) if max_bytes is None or size <= max_bytes or d is page[0]
         ]
+
+    async def page_by_issue(self, workspace_id: int, after: int, limit: int) -> list[IssueDeltas]:
+        return by_issue(await self.page(workspace_id, after, limit))
 
     async def issue_ids(self, workspace_id: int, after: UUID | None, limit: int) -> list[UUID]:
         await self.fault("before", "issue_ids")

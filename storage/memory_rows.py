@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from storage.errors import NotPurgeable, Purged
-from storage.store import Delta, DocumentStatus, ProjectedIssue, Snapshot, StoredIssue, Workspace
+from storage.store import Delta, DocumentStatus, IssueDeltas, ProjectedIssue, Snapshot, StoredIssue, Workspace, through
 from storage.tables.documents import counted
 from storage.tables.issues import newer
 
@@ -64,18 +64,18 @@ class Turn:
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
         self._cursor = rows.cursor
-        self._pages: list[Delta] = []
+        self._page: Sequence[IssueDeltas] = ()
         self._projected: list[ProjectedIssue] = []
 
     @property
     def cursor(self) -> int:
         return self._cursor
 
-    async def save(self, rows: Sequence[ProjectedIssue], page: Sequence[Delta]) -> None:
-        self._pages.extend(page)
+    async def save(self, rows: Sequence[ProjectedIssue], page: Sequence[IssueDeltas]) -> None:
         self._projected.extend(rows)
         if page:
-            self._cursor = page[-1].seq
+            self._page = page
+            self._cursor = through(page)
 
     def commit(self) -> None:
         self._count()
@@ -87,7 +87,7 @@ class Turn:
 
     def _count(self) -> None:
         snapshot_seqs = {issue_id: status.snapshot_seq for issue_id, status in self._rows.documents.items()}
-        for count in counted(self._pages, snapshot_seqs):
+        for count in counted(self._page, snapshot_seqs):
             status = self._rows.status(count.issue_id)
             self._rows.documents[count.issue_id] = replace(
                 status,
@@ -110,3 +110,20 @@ class Turn:
                 updated_at=content.updated_at or status.updated_at,
             ),
         )
+
+
+def by_issue(page: Sequence[Delta]) -> list[IssueDeltas]:
+    """See `storage.store.Store.page_by_issue`."""
+    found: dict[UUID, list[Delta]] = {}
+    for delta in page:
+        found.setdefault(delta.issue_id, []).append(delta)
+    return [
+        IssueDeltas(
+            issue_id,
+            [delta.seq for delta in deltas],
+            [delta.update for delta in deltas],
+            deltas[0].created_at,
+            deltas[-1].created_at,
+        )
+        for issue_id, deltas in found.items()
+    ]

@@ -19,6 +19,7 @@ from storage.slugs import check_slug
 from storage.store import (
     Delta,
     DocumentStatus,
+    IssueDeltas,
     IssueExtent,
     NewDelta,
     ProjectedIssue,
@@ -26,6 +27,7 @@ from storage.store import (
     Snapshot,
     StoredIssue,
     Workspace,
+    through,
     unless_purged,
 )
 from storage.tables import (
@@ -152,6 +154,11 @@ class PostgresStore:
         async with self._database.session("read a page of the log", workspace_id) as connection:
             rows = await connection.fetch(deltas.PAGE, workspace_id, after, limit, bytes_max)
         return deltas.read(rows)
+
+    async def page_by_issue(self, workspace_id: int, after: int, limit: int) -> list[IssueDeltas]:
+        async with self._database.session("read a page of the log", workspace_id) as connection:
+            rows = await connection.fetch(deltas.PAGE_BY_ISSUE, workspace_id, after, limit, self._page_bytes_max)
+        return deltas.read_by_issue(workspace_id, rows)
 
     async def issue_ids(self, workspace_id: int, after: UUID | None, limit: int) -> list[UUID]:
         async with self._database.session("list issues", workspace_id) as connection:
@@ -307,18 +314,18 @@ class _Turn:
     def cursor(self) -> int:
         return self._cursor
 
-    async def save(self, rows: Sequence[ProjectedIssue], page: Sequence[Delta]) -> None:
+    async def save(self, rows: Sequence[ProjectedIssue], page: Sequence[IssueDeltas]) -> None:
         if page:
             await self._count(page)
         if rows:
             await self._upsert(rows)
 
-    async def _count(self, page: Sequence[Delta]) -> None:
-        issue_ids = list({delta.issue_id for delta in page})
+    async def _count(self, page: Sequence[IssueDeltas]) -> None:
+        issue_ids = [deltas.issue_id for deltas in page]
         known = await self._connection.fetch(documents.SNAPSHOT_SEQS, self._workspace_id, issue_ids)
         counts = documents.counted(page, {row["issue_id"]: row["snapshot_seq"] for row in known})
         await self._connection.execute(documents.COUNT, *documents.count_arguments(self._workspace_id, counts))
-        last = page[-1].seq
+        last = through(page)
         await self._connection.execute(workspaces.MOVE_CURSOR, self._workspace_id, workspaces.PROJECTION, last)
         self._cursor = last
 

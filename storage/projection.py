@@ -5,8 +5,9 @@ An issue the engine cannot digest is quarantined here and yields no row; that ne
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -18,7 +19,7 @@ from crdt.issue import IssueContent
 from crdt.jobs import Job, Projected, ProjectTail, ProjectWhole
 from storage.engine import Engine, EngineFailed, IssueKey
 from storage.errors import Corrupt
-from storage.store import Delta, ProjectedIssue, Store, StoredIssue
+from storage.store import IssueDeltas, ProjectedIssue, Store, StoredIssue, through
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,11 @@ class _Held:
     version: int
     updated_at: datetime
 
-    def grown(self, deltas: Sequence[Delta]) -> _Tail:
+    def grown(self, deltas: IssueDeltas) -> _Tail:
         """What of `deltas` is new to it, and where it stands with them."""
-        new = [delta for delta in deltas if delta.seq > self.seq]
-        now = _Held(new[-1].seq, self.version + len(new), new[-1].created_at) if new else self
-        return _Tail(self.seq, now, [delta.update for delta in new])
+        new = deltas.updates[bisect_right(deltas.seqs, self.seq) :]
+        now = _Held(deltas.seqs[-1], self.version + len(new), deltas.last_at) if new else self
+        return _Tail(self.seq, now, new)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +53,6 @@ class _Tail:
     after: int
     held: _Held
     updates: Sequence[bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """A page of a workspace's log: the seqs after `after`, up to and with `through`."""
-
-    after: int
-    through: int
 
 
 class Projection:
@@ -80,23 +73,30 @@ class Projection:
         self._reached: dict[int, int] = {}  # workspace → seq through which `_held` knows every delta
 
     async def rows(
-        self, workspace_id: int, page: Range, touched: Mapping[UUID, Sequence[Delta]]
+        self, workspace_id: int, after: int, page: Sequence[IssueDeltas], passed_over: Set[UUID]
     ) -> list[ProjectedIssue]:
-        """The rows of the issues that the deltas of a page touch, each at least as new as its deltas. Raises
-        `StoreUnavailable` and `EngineUnavailable`; nothing is lost then, read again."""
-        if self._reached.get(workspace_id) != page.after:
+        """The rows of the issues of a page that starts after a seq, each at least as new as its deltas; none of those
+        that are purged or `passed_over`. Raises `StoreUnavailable` and `EngineUnavailable`; nothing is lost then, read
+        again."""
+        if self._reached.get(workspace_id) != after:
             self._forget(workspace_id)  # another node projected meanwhile: what the engine holds lacks its pages
-        self._reached[workspace_id] = page.through
-        keys = [IssueKey(workspace_id, issue_id) for issue_id in touched]
-        held = {key: touched[key.issue_id] for key in keys if key in self._held}
+        self._reached[workspace_id] = through(page)
+        touched: dict[IssueKey, IssueDeltas] = {}
+        for deltas in page:
+            key = IssueKey(workspace_id, deltas.issue_id)
+            if deltas.is_tombstone or deltas.issue_id in passed_over:
+                self._held.pop(key, None)  # whatever the engine holds of it is too old from now on
+            else:
+                touched[key] = deltas
+        held = {key: deltas for key, deltas in touched.items() if key in self._held}
         rows, lost = await self._tails(held)
-        unknown = [key for key in keys if key not in held] + lost
+        unknown = [key for key in touched if key not in held] + lost
         for at in range(0, len(unknown), self._limits.loads_at_once):
             loaded = await self._load(workspace_id, unknown[at : at + self._limits.loads_at_once])
             rows += await self._wholes(loaded)
         return rows
 
-    async def _tails(self, touched: Mapping[IssueKey, Sequence[Delta]]) -> tuple[list[ProjectedIssue], list[IssueKey]]:
+    async def _tails(self, touched: Mapping[IssueKey, IssueDeltas]) -> tuple[list[ProjectedIssue], list[IssueKey]]:
         """Rows from what is new to the engine, and the issues that must be read whole."""
         now = {key: self._held.pop(key).grown(deltas) for key, deltas in touched.items()}
         jobs = {key: ProjectTail(str(key), tail.after, tail.held.seq, tail.updates) for key, tail in now.items()}
@@ -155,10 +155,6 @@ class Projection:
         await self._store.quarantine(key.workspace_id, key.issue_id, reason)
         if self._on_quarantine is not None:
             self._on_quarantine(key)
-
-    def skip(self, key: IssueKey) -> None:
-        """Deltas of this issue are passed over: whatever the engine holds of it is too old from now on."""
-        self._held.pop(key, None)
 
     def _forget(self, workspace_id: int) -> None:
         for key in [key for key in self._held if key.workspace_id == workspace_id]:

@@ -5,19 +5,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from random import Random
-from uuid import UUID
 
 import structlog
 
 from storage.backoff import Backoff
 from storage.engine import Engine, IssueKey
 from storage.errors import StoreError
-from storage.projection import Projection, ProjectionLimits, Range
-from storage.store import Delta, ProjectedIssue, Store, Workspace
+from storage.projection import Projection, ProjectionLimits
+from storage.store import IssueDeltas, ProjectedIssue, Store, Workspace, through
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +52,11 @@ class PageStats:
 
 @dataclass(slots=True)
 class _Reader:
-    """One workspace: how far its projection was last seen, and when to try again after a failure."""
+    """One workspace: how far its projection was last seen, how many deltas to read next, and when to try again after a
+    failure."""
 
     backoff: Backoff
+    page_deltas: int
     cursor: int = 0
     not_before: float = 0.0
 
@@ -110,7 +112,7 @@ class Projector:
         one workspace is logged and tried again later."""
         workspaces = await self._store.workspaces()
         self._readers = {
-            workspace.id: self._readers.get(workspace.id) or _Reader(self._new_backoff()) for workspace in workspaces
+            workspace.id: self._readers.get(workspace.id) or self._new_reader() for workspace in workspaces
         }
         due = [workspace for workspace in workspaces if self._is_due(workspace)]
         return any(await asyncio.gather(*(self._advance(workspace) for workspace in due)))
@@ -148,39 +150,39 @@ class Projector:
             if turn is None:
                 return False
             reader.cursor = turn.cursor
-            page = self._within(await self._store.page(workspace_id, turn.cursor, self._limits.page_deltas))
+            page = await self._next_page(workspace_id, turn.cursor, reader)
             if not page:
                 return False
             async with asyncio.timeout(self._limits.page_seconds):
                 rows = await self._rows(workspace_id, turn.cursor, page)
             await turn.save(rows, page)
-        reader.cursor = page[-1].seq
-        self._on_page(PageStats(workspace_id, len(page), len(rows), self._age_seconds(page)))
+        reader.cursor = through(page)
+        deltas = sum(len(deltas.seqs) for deltas in page)
+        self._on_page(PageStats(workspace_id, deltas, len(rows), self._age_seconds(page)))
         return True
 
-    def _within(self, page: Sequence[Delta]) -> Sequence[Delta]:
-        """The beginning of a page that has no more issues than one transaction should."""
-        issues: set[UUID] = set()
-        for place, delta in enumerate(page):
-            issues.add(delta.issue_id)
-            if len(issues) > self._limits.page_issues:
-                return page[:place]
+    async def _next_page(self, workspace_id: int, cursor: int, reader: _Reader) -> Sequence[IssueDeltas]:
+        """A page that has no more issues than one transaction should. One that has is read once more, as far as it
+        fits, and the next one is read with that in mind."""
+        page = await self._store.page_by_issue(workspace_id, cursor, reader.page_deltas)
+        if len(page) > self._limits.page_issues:
+            fits, beyond = page[: self._limits.page_issues], page[self._limits.page_issues].seqs[0]
+            reader.page_deltas = sum(bisect_left(deltas.seqs, beyond) for deltas in fits)
+            page = await self._store.page_by_issue(workspace_id, cursor, reader.page_deltas)
+        reader.page_deltas = min(2 * reader.page_deltas, self._limits.page_deltas)
         return page
 
-    async def _rows(self, workspace_id: int, cursor: int, page: Sequence[Delta]) -> list[ProjectedIssue]:
+    async def _rows(self, workspace_id: int, cursor: int, page: Sequence[IssueDeltas]) -> list[ProjectedIssue]:
         quarantined = {
             status.issue_id for status in await self._store.quarantined() if status.workspace_id == workspace_id
         }
-        touched: dict[UUID, list[Delta]] = {}
-        for delta in page:
-            if delta.is_tombstone or delta.issue_id in quarantined:
-                self._projection.skip(IssueKey(workspace_id, delta.issue_id))
-            else:
-                touched.setdefault(delta.issue_id, []).append(delta)
-        return await self._projection.rows(workspace_id, Range(cursor, page[-1].seq), touched)
+        return await self._projection.rows(workspace_id, cursor, page, quarantined)
 
-    def _age_seconds(self, page: Sequence[Delta]) -> float:
-        return max(0.0, (self._now() - min(delta.created_at for delta in page)).total_seconds())
+    def _age_seconds(self, page: Sequence[IssueDeltas]) -> float:
+        return max(0.0, (self._now() - min(deltas.first_at for deltas in page)).total_seconds())
+
+    def _new_reader(self) -> _Reader:
+        return _Reader(self._new_backoff(), self._limits.page_deltas)
 
     def _new_backoff(self) -> Backoff:
         return Backoff(longest_seconds=self._limits.longest_backoff_seconds, random=self._random)

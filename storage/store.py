@@ -65,6 +65,26 @@ class Delta(NamedTuple):
         return self.update == TOMBSTONE
 
 
+class IssueDeltas(NamedTuple):
+    """What a page of the log holds of one issue, by columns and ascending. Times are of its first and last delta."""
+
+    issue_id: UUID
+    seqs: Sequence[int]
+    updates: Sequence[bytes]
+    first_at: datetime
+    last_at: datetime
+
+    @property
+    def is_tombstone(self) -> bool:
+        """Whether this says that the issue was purged."""
+        return self.updates[-1] == TOMBSTONE
+
+
+def through(page: Sequence[IssueDeltas]) -> int:
+    """The last seq of a page that is not empty."""
+    return max(deltas.seqs[-1] for deltas in page)
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """A whole issue as one update: everything the log says of it through `seq`.
@@ -177,7 +197,7 @@ class ProjectionTurn(Protocol):
     def cursor(self) -> int:
         """The last seq whose projection is saved."""
 
-    async def save(self, rows: Sequence[ProjectedIssue], page: Sequence[Delta]) -> None:
+    async def save(self, rows: Sequence[ProjectedIssue], page: Sequence[IssueDeltas]) -> None:
         """Upsert `rows`, count `page` into `documents` (version, last_seq, tail_updates, tail_bytes) and move the
         cursor to the page's last seq, in one transaction. A row older than the stored one changes nothing.
 
@@ -223,6 +243,9 @@ class Store(Protocol):
     async def page(self, workspace_id: int, after: int, limit: int, max_bytes: int | None = None) -> list[Delta]:
         """The workspace's log with seq > after, ascending, at most `limit` rows and, behind the first one, `max_bytes`
         of updates. Fewer where updates are big: only an empty page is the end."""
+
+    async def page_by_issue(self, workspace_id: int, after: int, limit: int) -> list[IssueDeltas]:
+        """The same page, put together by issue, in the order of their first deltas."""
 
     async def issue_ids(self, workspace_id: int, after: UUID | None, limit: int) -> list[UUID]:
         """Every issue that has a delta, a snapshot or a status, by id, those after `after`; none that is purged."""

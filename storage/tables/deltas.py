@@ -13,7 +13,7 @@ from zlib import crc32
 from asyncpg import Record
 
 from storage.errors import Corrupt
-from storage.store import Delta, NewDelta
+from storage.store import Delta, IssueDeltas, NewDelta
 
 _COLUMNS: Final = "workspace_id, seq, issue_id, update, actor_id, device_id, created_at, checksum"
 
@@ -95,12 +95,20 @@ SELECT delta.* FROM unnest($3::bigint[], $4::bigint[]) AS stretch (after, throug
 ) AS delta ORDER BY seq"""
 
 # At most $3 rows and, after the first, at most $4 bytes of updates: a page fits into memory whatever was written.
-PAGE: Final = f"""
+_FITTING: Final = f"""
 SELECT {_COLUMNS} FROM (
     SELECT {_COLUMNS}, sum(octet_length(update)) OVER (ORDER BY seq) AS bytes, row_number() OVER (ORDER BY seq) AS row
     FROM (SELECT {_COLUMNS} FROM deltas WHERE workspace_id = $1 AND seq > $2 ORDER BY seq LIMIT $3) AS page
 ) AS measured
-WHERE bytes <= $4 OR row = 1 ORDER BY seq"""
+WHERE bytes <= $4 OR row = 1"""
+PAGE: Final = f"{_FITTING} ORDER BY seq"
+
+# A row an issue instead of a delta: where many deltas are of few issues, a fifth of the work to read it.
+PAGE_BY_ISSUE: Final = f"""
+SELECT issue_id, array_agg(seq ORDER BY seq), array_agg(update ORDER BY seq),
+    (array_agg(created_at ORDER BY seq))[1], (array_agg(created_at ORDER BY seq))[count(*)],
+    array_agg(checksum ORDER BY seq)
+FROM ({_FITTING}) AS fitting GROUP BY issue_id ORDER BY min(seq)"""
 
 TRIM: Final = """
 WITH trimmed AS (
@@ -131,10 +139,23 @@ def checked(found: list[Delta], stored: Iterable[int]) -> list[Delta]:
     """The same, if each has the checksum that is stored of it. Raises `Corrupt`."""
     for delta, expected in zip(found, stored, strict=True):
         if checksum(delta.issue_id, delta.update) != expected:
-            raise Corrupt(
-                f"delta {delta.seq} of workspace {delta.workspace_id}, issue {delta.issue_id}: checksum does not match"
-            )
+            raise _corrupt(delta.workspace_id, delta.seq, delta.issue_id)
     return found
+
+
+def read_by_issue(workspace_id: int, rows: Sequence[Record]) -> list[IssueDeltas]:
+    """Rows of `PAGE_BY_ISSUE`. Raises `Corrupt` for a delta that is not what was written."""
+    page = [IssueDeltas._make(row[:-1]) for row in rows]
+    for found, row in zip(page, rows, strict=True):
+        checksums = [checksum(found.issue_id, update) for update in found.updates]
+        for seq, expected, stored in zip(found.seqs, checksums, row[-1], strict=True):
+            if stored != expected:
+                raise _corrupt(workspace_id, seq, found.issue_id)
+    return page
+
+
+def _corrupt(workspace_id: int, seq: int, issue_id: UUID) -> Corrupt:
+    return Corrupt(f"delta {seq} of workspace {workspace_id}, issue {issue_id}: checksum does not match")
 
 
 def checksum(issue_id: UUID, update: bytes) -> int:

@@ -4,15 +4,15 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from asyncpg import Record
 
-from storage.store import Delta, DocumentStatus
+from storage.store import DocumentStatus, IssueDeltas
 
 _COLUMNS: Final = (
     "workspace_id, issue_id, version, last_seq, snapshot_seq, tail_updates, tail_bytes, quarantined_at, "
@@ -133,8 +133,7 @@ ON CONFLICT (workspace_id, issue_id) DO UPDATE SET
     updated_at = excluded.updated_at"""
 
 
-@dataclass(slots=True)
-class Count:
+class Count(NamedTuple):
     """What one page of the log adds to one issue's row."""
 
     issue_id: UUID
@@ -146,26 +145,27 @@ class Count:
     last_at: datetime
 
 
-def counted(page: Sequence[Delta], snapshot_seqs: Mapping[UUID, int]) -> list[Count]:
+def counted(page: Sequence[IssueDeltas], snapshot_seqs: Mapping[UUID, int]) -> list[Count]:
     """One `Count` an issue, by issue id. A delta its snapshot already holds is no longer tail, a tombstone never is."""
-    counts: dict[UUID, Count] = {}
-    for delta in page:
-        if delta.is_tombstone:
-            continue
-        at = delta.created_at
-        count = counts.setdefault(delta.issue_id, Count(delta.issue_id, 0, 0, 0, 0, at, at))
-        count.deltas += 1
-        count.last_seq = delta.seq
-        count.last_at = at
-        if delta.seq > snapshot_seqs.get(delta.issue_id, 0):
-            count.tail_updates += 1
-            count.tail_bytes += len(delta.update)
-    return [counts[issue_id] for issue_id in sorted(counts)]
+    counted = [_count(deltas, snapshot_seqs.get(deltas.issue_id, 0)) for deltas in page if not deltas.is_tombstone]
+    return sorted(counted, key=lambda count: count.issue_id)
+
+
+def _count(deltas: IssueDeltas, snapshot_seq: int) -> Count:
+    tail = deltas.updates[bisect_right(deltas.seqs, snapshot_seq) :]
+    return Count(
+        deltas.issue_id,
+        len(deltas.seqs),
+        deltas.seqs[-1],
+        len(tail),
+        sum(map(len, tail)),
+        deltas.first_at,
+        deltas.last_at,
+    )
 
 
 def count_arguments(workspace_id: int, counts: Sequence[Count]) -> tuple[object, ...]:
-    rows = [(c.issue_id, c.deltas, c.last_seq, c.tail_updates, c.tail_bytes, c.first_at, c.last_at) for c in counts]
-    return workspace_id, *([row[column] for row in rows] for column in range(7))
+    return workspace_id, *([count[column] for count in counts] for column in range(len(Count._fields)))
 
 
 def status(row: Record) -> DocumentStatus:

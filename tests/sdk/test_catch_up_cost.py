@@ -94,7 +94,7 @@ class Workspace:
         workspace = (await store.workspaces())[0]
         async with store.projection(workspace.id) as turn:
             assert turn is not None
-            while page := await store.page(workspace.id, turn.cursor, BATCH):
+            while page := await store.page_by_issue(workspace.id, turn.cursor, BATCH):
                 await turn.save([], page)
         await execute(self.dsn, "ANALYZE")
 

@@ -176,5 +176,5 @@ async def mark_purged(store: Store, workspace_id: int, issue: UUID) -> None:
     async with store.projection(workspace_id) as turn:
         assert turn is not None
         content = IssueContent(deleted_at=NOW)
-        await turn.save([ProjectedIssue(issue, 1, 1, content)], await store.page(workspace_id, 0, 10))
+        await turn.save([ProjectedIssue(issue, 1, 1, content)], await store.page_by_issue(workspace_id, 0, 10))
     await store.purge(workspace_id, issue, by="system", at=NOW)

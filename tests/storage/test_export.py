@@ -27,7 +27,7 @@ async def project(store: PostgresStore, workspace_id: int, number: int, *comment
     content = IssueContent(title=f"issue {number}", comments=comments, created_at=NOON + timedelta(minutes=minutes))
     async with store.projection(workspace_id) as turn:
         assert turn is not None
-        page = await store.page(workspace_id, turn.cursor, 10)
+        page = await store.page_by_issue(workspace_id, turn.cursor, 10)
         await turn.save([ProjectedIssue(issue_id, seq, 1, content)], page)
 
 

@@ -58,7 +58,7 @@ async def test_a_read_can_fail_and_is_never_empty_instead(memory: MemoryStore, f
 async def project(memory: MemoryStore) -> None:
     async with memory.projection(1) as turn:
         assert turn is not None
-        await turn.save([projected(1)], await memory.page(1, turn.cursor, 10))
+        await turn.save([projected(1)], await memory.page_by_issue(1, turn.cursor, 10))
 
 
 @pytest.mark.parametrize(("moment", "is_saved"), [("before", False), ("after", True)])

@@ -101,7 +101,7 @@ class TestSeveralProcesses:
         self, store: PostgresStore, workspace: int, dsn: str
     ) -> None:
         await store.append([new_delta(workspace)])
-        page = await store.page(workspace, 0, 10)
+        page = await store.page_by_issue(workspace, 0, 10)
         hasty = PostgresStore(await open_database(dsn, DatabaseLimits(turn_timeout=0.05)))
 
         async def dawdle() -> None:
@@ -129,6 +129,7 @@ class TestDamage:
             store.load_log(workspace, ISSUE),
             store.tail(workspace, ISSUE, 0),
             store.page(workspace, 0, 10),
+            store.page_by_issue(workspace, 0, 10),
         ):
             with pytest.raises(Corrupt, match="delta 1 of workspace"):
                 await read
@@ -163,6 +164,8 @@ class TestBounds:
         assert [d.seq for d in await small.page(workspace, 0, 10)] == [1]
         assert [d.seq for d in await small.page(workspace, 1, 10)] == [2, 3]
         assert [d.seq for d in await small.page(workspace, 3, 10)] == [4]
+        assert [d.seqs for d in await small.page_by_issue(workspace, 0, 10)] == [[1]]
+        assert [d.seqs for d in await small.page_by_issue(workspace, 1, 10)] == [[2, 3]]
         await small.close()
 
     async def test_comments_that_did_not_change_are_not_written_again(
@@ -174,7 +177,8 @@ class TestBounds:
             await store.append([new_delta(workspace)])
             async with store.projection(workspace) as turn:
                 assert turn is not None
-                await turn.save([projected(seq, ISSUE, "title", comment("a"))], await store.page(workspace, seq - 1, 9))
+                page = await store.page_by_issue(workspace, seq - 1, 9)
+                await turn.save([projected(seq, ISSUE, "title", comment("a"))], page)
             versions.append(await connection.fetchval("SELECT xmin::text FROM comments"))
         await connection.close()
         assert versions[0] == versions[1]
@@ -229,9 +233,13 @@ class TestPlans:
         assert re.search("using deltas_by_issue|on deltas_by_issue", load), load
         tail = await self.plan(connection, deltas.TAIL, workspace, ISSUE, 0)
         assert "deltas_by_issue" in tail, tail
-        page = await self.plan(connection, deltas.PAGE, workspace, 0, 500, 1_000_000)
-        assert "Index Scan using deltas_pkey" in page, page
-        for plan in (load, tail, page):
+        pages = [
+            await self.plan(connection, query, workspace, 0, 500, 1_000_000)
+            for query in (deltas.PAGE, deltas.PAGE_BY_ISSUE)
+        ]
+        for page in pages:
+            assert "Index Scan using deltas_pkey" in page, page
+        for plan in (load, tail, *pages):
             assert "Seq Scan" not in plan, plan
 
     async def test_appends_with_many_workspaces(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:

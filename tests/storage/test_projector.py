@@ -6,10 +6,12 @@ import asyncio
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import pytest
+
 from storage.memory import MemoryStore
 from storage.projection import ProjectionLimits
 from storage.projector import PageStats, Projector, ProjectorLimits
-from storage.store import Snapshot, Store
+from storage.store import IssueDeltas, Snapshot, Store
 from tests.inline_engine import InlineEngine
 from tests.storage.authors import START, Author, typed
 from tests.storage.projecting import ISSUE, NOON, OTHER, QUICK, cursor, project_all, projector, row, stop
@@ -84,6 +86,25 @@ async def test_a_page_has_no_more_issues_than_it_may(twin: Store, workspace_id: 
     assert [(page.deltas, page.issues) for page in pages] == [(3, 2), (2, 2)]
 
 
+async def test_a_page_that_was_cut_makes_the_next_ones_smaller_and_those_that_fit_larger_again(
+    twin: Store, workspace_id: int, engine: InlineEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    read = twin.page_by_issue
+
+    async def page_by_issue(workspace_id: int, after: int, limit: int) -> list[IssueDeltas]:
+        asked.append(limit)
+        return await read(workspace_id, after, limit)
+
+    monkeypatch.setattr(twin, "page_by_issue", page_by_issue)
+    reader = projector(twin, engine, ProjectorLimits(page_deltas=16, page_issues=2))
+    authors = [Author(workspace_id, UUID(int=number)) for number in range(1, 7)]
+    await twin.append([author.types("x") for author in authors] + [authors[0].types("x") for _ in range(20)])
+    await project_all(reader)
+    assert asked == [16, 2, 4, 2, 4, 2, 4, 8, 16]
+    assert await cursor(twin, workspace_id) == 26
+
+
 async def test_a_snapshot_ahead_of_the_cursor_is_no_trouble(
     twin: Store, workspace_id: int, engine: InlineEngine
 ) -> None:
@@ -152,5 +173,4 @@ async def test_woken_it_projects_and_cancelled_it_ends(twin: Store, workspace_id
 def test_ages_are_never_negative(engine: InlineEngine) -> None:
     """Clocks of nodes differ."""
     reader = Projector(MemoryStore(), engine, QUICK, now=lambda: datetime.min.replace(tzinfo=START.tzinfo))
-    author = Author(1, ISSUE).types("a")
-    assert reader._age_seconds([author]) == 0.0  # type: ignore[list-item]
+    assert reader._age_seconds([IssueDeltas(ISSUE, [1], [b""], START, START)]) == 0.0

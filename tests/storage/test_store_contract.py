@@ -10,7 +10,7 @@ import pytest
 
 from crdt.issue import IssueContent
 from storage.errors import Overtaken, Trimmed, UnknownWorkspace
-from storage.store import IssueExtent, Mark, ProjectedIssue, Store, StoredIssue
+from storage.store import IssueDeltas, IssueExtent, Mark, ProjectedIssue, Store, StoredIssue
 from tests.storage.rows import ISSUE, NOON, OTHER_ISSUE, comment, new_delta, projected, snapshot
 
 UNKNOWN_WORKSPACE = 999
@@ -25,7 +25,7 @@ async def project(store: Store, workspace_id: int, *rows: ProjectedIssue) -> Non
     """One turn: everything past the cursor is counted, `rows` are saved."""
     async with store.projection(workspace_id) as turn:
         assert turn is not None
-        await turn.save(rows, await store.page(workspace_id, turn.cursor, 1000))
+        await turn.save(rows, await store.page_by_issue(workspace_id, turn.cursor, 1000))
 
 
 class TestWorkspaces:
@@ -176,6 +176,21 @@ class TestLog:
         assert [d.seq for d in await twin.page(workspace, 0, 9, max_bytes=5)] == [1]
         assert [d.seq for d in await twin.page(workspace, 1, 9, max_bytes=8)] == [2, 3]
 
+    async def test_a_page_by_issue_holds_the_deltas_of_the_page(self, twin: Store, workspace: int) -> None:
+        issues = (OTHER_ISSUE, ISSUE, OTHER_ISSUE, ISSUE, ISSUE)
+        await twin.append(
+            [
+                new_delta(workspace, issue, update=bytes([n]))._replace(created_at=NOON - timedelta(seconds=n))
+                for n, issue in enumerate(issues)
+            ]
+        )
+        page = await twin.page(workspace, 1, 3)
+        assert await twin.page_by_issue(workspace, 1, 3) == [
+            IssueDeltas(ISSUE, [2, 4], [b"\1", b"\3"], page[0].created_at, page[2].created_at),
+            IssueDeltas(OTHER_ISSUE, [3], [b"\2"], page[1].created_at, page[1].created_at),
+        ]
+        assert await twin.page_by_issue(workspace, 5, 3) == []
+
     async def test_a_tail_is_one_issues(self, twin: Store, workspace: int) -> None:
         await twin.append([new_delta(workspace, issue) for issue in (ISSUE, ISSUE, OTHER_ISSUE, ISSUE)])
         assert [d.seq for d in await twin.tail(workspace, ISSUE, 1)] == [2, 4]
@@ -261,7 +276,7 @@ class TestProjection:
         async with twin.projection(workspace) as turn:
             assert turn is not None
             assert turn.cursor == 0
-            await turn.save([], await twin.page(workspace, 0, 10))
+            await turn.save([], await twin.page_by_issue(workspace, 0, 10))
             assert turn.cursor == 2
         async with twin.projection(workspace) as turn:
             assert turn is not None
@@ -296,7 +311,7 @@ class TestProjection:
     async def fail_after_saving(self, store: Store, workspace: int) -> None:
         async with store.projection(workspace) as turn:
             assert turn is not None
-            await turn.save([projected(1)], await store.page(workspace, 0, 10))
+            await turn.save([projected(1)], await store.page_by_issue(workspace, 0, 10))
             raise LookupError
 
     async def test_rows_come_back_as_they_were_saved(self, twin: Store, workspace: int) -> None:
