@@ -4,7 +4,6 @@ rows and cursor together. It may be stopped anywhere; what was not committed is 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ import structlog
 from storage.backoff import Backoff
 from storage.engine import Engine, IssueKey
 from storage.errors import StoreError
+from storage.pace import Pace
 from storage.projection import Projection, ProjectionLimits
 from storage.store import IssueDeltas, ProjectedIssue, Store, Workspace, through
 
@@ -26,7 +26,8 @@ class ProjectorLimits:
 
     A page is held in one transaction while engines work on it, so `page_seconds` must stay below the store's own bound
     on that. `settle_seconds` gathers what is written meanwhile: a page costs a transaction, however small it is, and
-    each of its issues a row, however many its deltas are. `rest_seconds`: at most so long, see `Projector._rest`.
+    each of its issues a row, however many its deltas are. `rest_seconds`: while others write it rests as long as it has
+    worked, at most so long.
     """
 
     page_deltas: int = 8_000
@@ -83,20 +84,24 @@ class Projector:
         self._on_failure = on_failure
         self._random = random or Random()  # noqa: S311 - jitter
         self._projection = Projection(store, engine, limits.projection, on_quarantine)
-        self._woken = asyncio.Event()
+        self._pace = Pace(
+            settle_seconds=limits.settle_seconds,
+            times=1,
+            longest_seconds=limits.rest_seconds,
+            poll_seconds=limits.poll_seconds,
+        )
         self._places = asyncio.Semaphore(limits.workspaces_at_once)
         self._readers: dict[int, _Reader] = {}
 
     def wake(self) -> None:
         """Something was committed: project soon rather than at the next poll."""
-        self._woken.set()
+        self._pace.wake()
 
     async def run(self) -> None:
         """Project until cancelled."""
-        backoff, loop = self._new_backoff(), asyncio.get_running_loop()
+        backoff = self._new_backoff()
         while True:
-            self._woken.clear()
-            began = loop.time()
+            self._pace.begin()
             try:
                 is_behind = await self.project_once()
             except StoreError as error:
@@ -104,7 +109,7 @@ class Projector:
                 await asyncio.sleep(backoff.next_seconds())
             else:
                 backoff.reset()
-                await self._rest(loop.time() - began, is_behind=is_behind)
+                await self._pace.rest(is_behind=is_behind)
 
     async def project_once(self) -> bool:
         """One page of every workspace that has one; True when more was written before this began (what was written
@@ -120,18 +125,6 @@ class Projector:
     def _is_due(self, workspace: Workspace) -> bool:
         reader = self._readers[workspace.id]
         return workspace.head > reader.cursor and asyncio.get_running_loop().time() >= reader.not_before
-
-    async def _rest(self, worked_seconds: float, *, is_behind: bool) -> None:
-        """Until the next poll, or shortly after something was committed: then about as long as it has just worked,
-        since whoever writes shares the processor with it. With nobody writing, what it is behind with is done at once.
-        """
-        if not is_behind:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._limits.poll_seconds):
-                    await self._woken.wait()
-        if self._woken.is_set():
-            rest = min(worked_seconds, self._limits.rest_seconds)
-            await asyncio.sleep(max(self._limits.settle_seconds, rest))
 
     async def _advance(self, workspace: Workspace) -> bool:
         reader = self._readers[workspace.id]

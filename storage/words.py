@@ -11,15 +11,22 @@ import structlog
 from storage.backoff import Backoff
 from storage.database import Database
 from storage.errors import StoreError
+from storage.pace import Pace
 from storage.tables import issue_words
 
 
 @dataclass(frozen=True, slots=True)
 class WordsLimits:
-    """`page_issues`: how many are read in one transaction. `settle_seconds`: gathers edits of the same issue."""
+    """`page_issues`: how many are read in one transaction · `page_rows`: an issue is noted as due each time that it is
+    projected; so many notes are looked at together · `settle_seconds`: gathers edits of the same issue · `rest_times`,
+    up to `rest_seconds`: a whole text is read anew however little was edited, so while others write a tenth of the time
+    must do."""
 
     page_issues: int = 200
+    page_rows: int = 2_000
     settle_seconds: float = 0.5
+    rest_times: float = 9.0
+    rest_seconds: float = 2.0
     poll_seconds: float = 5.0
     longest_backoff_seconds: float = 5.0
 
@@ -30,25 +37,30 @@ class Words:
     def __init__(self, database: Database, limits: WordsLimits) -> None:
         self._database = database
         self._limits = limits
-        self._woken = asyncio.Event()
+        self._pace = Pace(
+            settle_seconds=limits.settle_seconds,
+            times=limits.rest_times,
+            longest_seconds=limits.rest_seconds,
+            poll_seconds=limits.poll_seconds,
+        )
 
     def wake(self) -> None:
         """Something was projected."""
-        self._woken.set()
+        self._pace.wake()
 
     async def run(self) -> None:
         """Read until cancelled."""
         backoff = Backoff(longest_seconds=self._limits.longest_backoff_seconds)
         while True:
+            self._pace.begin()
             try:
-                while await self.read_once():
-                    pass
+                was_any = await self.read_once()
             except StoreError as error:
                 structlog.get_logger().warning("words not read", reason=str(error))
                 await asyncio.sleep(backoff.next_seconds())
             else:
                 backoff.reset()
-                await self._rest()
+                await self._pace.rest(is_behind=was_any)
 
     async def read_once(self) -> bool:
         """Read one page of what is due in each workspace; True when there was any. Raises `StoreUnavailable`."""
@@ -58,18 +70,10 @@ class Words:
 
     async def _read(self, workspace_id: int) -> bool:
         async with self._database.session("read words", workspace_id) as connection, connection.transaction():
-            due = await connection.fetchval(issue_words.TAKE_DUE, workspace_id, self._limits.page_issues)
+            limits = self._limits
+            due = await connection.fetchval(issue_words.TAKE_DUE, workspace_id, limits.page_issues, limits.page_rows)
             if not due:
                 return False
             with_trigrams: bool = await connection.fetchval(issue_words.HAS_TRIGRAMS)
             await connection.execute(issue_words.READ, workspace_id, due, with_trigrams)
         return True
-
-    async def _rest(self) -> None:
-        try:
-            async with asyncio.timeout(self._limits.poll_seconds):
-                await self._woken.wait()
-        except TimeoutError:
-            return
-        await asyncio.sleep(self._limits.settle_seconds)
-        self._woken.clear()

@@ -21,16 +21,17 @@ SELECT $1, * FROM unnest($2::bigint[], $3::uuid[]) ON CONFLICT DO NOTHING"""
 
 DUE_WORKSPACES: Final = "SELECT DISTINCT workspace_id FROM issue_words_due"
 
-# Two nodes take different rows.
+# At most $2 issues, with all that is due of them among the oldest $3 rows. Two nodes take different rows.
 TAKE_DUE: Final = """
-WITH taken AS (
-    DELETE FROM issue_words_due AS d USING (
-        SELECT seq, issue_id FROM issue_words_due WHERE workspace_id = $1 ORDER BY seq LIMIT $2 FOR UPDATE SKIP LOCKED
-    ) AS t
-    WHERE d.workspace_id = $1 AND d.seq = t.seq AND d.issue_id = t.issue_id
-    RETURNING d.issue_id
+WITH oldest AS (
+    SELECT seq, issue_id FROM issue_words_due WHERE workspace_id = $1 ORDER BY seq LIMIT $3 FOR UPDATE SKIP LOCKED
+), wanted AS (
+    SELECT issue_id FROM oldest GROUP BY issue_id ORDER BY min(seq) LIMIT $2
+), taken AS (
+    DELETE FROM issue_words_due AS d USING oldest JOIN wanted USING (issue_id)
+    WHERE d.workspace_id = $1 AND d.seq = oldest.seq AND d.issue_id = oldest.issue_id
 )
-SELECT array_agg(DISTINCT issue_id) FROM taken"""
+SELECT array_agg(issue_id) FROM wanted"""
 
 IS_DUE: Final = "SELECT EXISTS (SELECT FROM issue_words_due WHERE workspace_id = $1 AND seq <= $2)"
 

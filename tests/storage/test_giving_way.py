@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from itertools import pairwise
+from typing import cast
 from uuid import UUID
 
+import pytest
+
 from storage.compactor import Compactor
+from storage.database import Database
 from storage.engine import IssueKey
 from storage.memory import MemoryStore
 from storage.projector import PageStats, Projector, ProjectorLimits
+from storage.words import Words, WordsLimits
 from tests.inline_engine import InlineEngine
 from tests.simulation.time import in_virtual_time
 from tests.storage.authors import Author, typed
@@ -76,6 +81,23 @@ async def test_a_rest_of_the_projection_is_bounded() -> None:
 async def test_projection_goes_on_at_once_when_nobody_writes() -> None:
     busy = await _four_pages(is_writing=False)
     assert busy.rests() == [0.0, 0.0, 0.0]
+
+
+@in_virtual_time
+async def test_words_are_read_for_a_tenth_of_the_time_while_others_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    words, began = Words(cast(Database, None), WordsLimits(rest_seconds=60.0)), list[float]()
+
+    async def read_once(self: Words) -> bool:
+        began.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(JOB_S)
+        words.wake()
+        return True
+
+    monkeypatch.setattr(Words, "read_once", read_once)
+    running = asyncio.create_task(words.run())
+    await asyncio.sleep(3.5 * 10 * JOB_S)
+    await stop(running)
+    assert [round(later - earlier, 6) for earlier, later in pairwise(began)] == [10 * JOB_S] * 3
 
 
 @in_virtual_time
