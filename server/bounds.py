@@ -158,6 +158,7 @@ def of_sockets(settings: Settings) -> SocketLimits:
         max_address_connections=settings.max_address_connections,
         max_message_bytes=settings.max_message_bytes,
         max_small_fragments=settings.max_small_fragments,
+        stranger_receive_bytes=settings.stranger_receive_bytes,
         high_water_bytes=settings.max_buffered_bytes // 2,
         subprotocols=(SUBPROTOCOL,),
         ping_interval_seconds=settings.ping_interval_seconds,

@@ -19,6 +19,9 @@ class Sockets(Group):
         "bytes the kernel takes of a connection that we have not read; what a far client sends in a round trip",
         ge=4 * KIB,
     )
+    stranger_receive_bytes: ByteSize = setting(
+        8 * KIB, "bytes read of a WebSocket at a time, five milliseconds apart, before a good token has come", ge=KIB
+    )
     max_buffered_bytes: ByteSize = setting(
         MIB, "unsent bytes at which a reader falls behind and is fed one difference later", ge=16 * KIB
     )

@@ -14,13 +14,15 @@ from server.websocket.pace import PaceLimits
 @dataclass(frozen=True, slots=True)
 class SocketLimits:
     """Bounds of one WebSocket endpoint. Bytes and seconds. `subprotocols`: accepted where a client offers one ·
-    `max_small_fragments`: of one message, below a KiB ·
+    `max_small_fragments`: of one message, below a KiB · `stranger_receive_bytes`: read at a time before a good token
+    has come, then there is a pause ·
     `turn_seconds`: for what one socket sent, in one turn of the loop; then others have theirs."""
 
     max_connections: int = 10_000
     max_address_connections: int = 5_000
     max_message_bytes: int = 17 * 1024 * 1024
     max_small_fragments: int = 250
+    stranger_receive_bytes: int = 8 * 1024
     high_water_bytes: int = 512 * 1024  # at or below the bound at which a session counts as behind
     subprotocols: Collection[str] = ()
     ping_interval_seconds: float = 20.0

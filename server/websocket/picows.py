@@ -1,8 +1,8 @@
 """WebSockets through picows, inside uvicorn and on its port; the only file that imports picows.
 
 uvicorn's `ws=` wants a factory of protocols: it calls `connection_made(transport)`, then `data_received` with the
-handshake it has read, then `transport.set_protocol(the object)`. `Upgrade` takes that role for one turn of the loop and
-hands the transport on to picows' own protocol, which is in picows' extension module but not in its public list:
+handshake it has read, then `transport.set_protocol(the object)`. `Upgrade` takes that role and, once a good token has
+come, hands the transport on to picows' own protocol, which is in picows' extension module but not in its public list:
 hence the pinned version.
 """
 
@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import structlog
 from picows import (
@@ -35,8 +35,8 @@ from server.websocket.connection import Door, Handshake, Peer, Route, SocketLimi
 from server.websocket.fragments import Broken, Fragments
 from server.websocket.pace import Pace
 from server.websocket.pulse import HasPulse
-from server.websocket.reading import PAUSE_AFTER_CLOSE
 from server.websocket.strangers import Stranger, Strangers
+from server.websocket.throttled import ThrottledReader
 from server.websocket.turns import TakesTurns, Turns
 
 log = structlog.get_logger()
@@ -83,20 +83,20 @@ class PicowsEndpoint:
         return self.admission.admit(handshake, len(self.connections))
 
 
-class Upgrade(asyncio.Protocol):
+class Upgrade(ThrottledReader):
     """One upgrade: stands between uvicorn's HTTP protocol and picows' until the transport has been handed over."""
 
     def __init__(self, endpoint: PicowsEndpoint, server_state: ServerState) -> None:
+        super().__init__(endpoint.limits.stranger_receive_bytes)
         self._endpoint = endpoint
         self._server_state = server_state
-        self._protocol: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
         limits = self._endpoint.limits
         transport.set_write_buffer_limits(high=limits.high_water_bytes, low=limits.low_water_bytes)
-        self._transport = transport
-        self._protocol = WSProtocol(
+        self.transport = transport
+        self.inner = WSProtocol(
             None,  # host and port, for clients
             None,  # path, for clients
             False,  # is_client_side
@@ -113,46 +113,22 @@ class Upgrade(asyncio.Protocol):
             None,  # extra headers, for clients
             READ_BYTES,  # grows to the largest message
         )
-        self._protocol.connection_made(transport)
+        self.inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        """The handshake from uvicorn; afterwards whatever arrives before the swap."""
-        view = memoryview(data)
-        while view:
-            buffer = self._protocol.get_buffer(-1)
-            size = min(len(view), len(buffer))
-            buffer[:size] = view[:size]
-            view = view[size:]
-            self._protocol.buffer_updated(size)
-        # Later, because uvicorn sets this object as the protocol when this call returns.
-        asyncio.get_running_loop().call_soon(self._swap)
-
-    def _swap(self) -> None:
-        if not self._transport.is_closing():
-            self._transport.set_protocol(self._protocol)
-
-    def eof_received(self) -> bool | None:
-        return bool(self._protocol.eof_received())
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._protocol.connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        self._protocol.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._protocol.resume_writing()
+        """The handshake, from uvicorn."""
+        self.pass_on(memoryview(data))
 
     def _listener(self, request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
         sent = {name.lower(): value for name, value in request.headers.items()}
-        peer = client_address(self._transport.get_extra_info("peername"))
+        peer = client_address(self.transport.get_extra_info("peername"))
         client = peer_of(peer, sent.get("x-forwarded-for", ""), self._endpoint.limits.trusted_proxies)
         handshake = Handshake.of(request.path.decode("latin-1"), sent, client)
         admitted = self._endpoint.admit(handshake)
         if isinstance(admitted, HttpRefusal):
             response = WSUpgradeResponse.create_error_response(admitted.status, admitted.title.encode())
             return WSUpgradeResponseWithListener(response, None)
-        connection = PicowsConnection(admitted, handshake, self._endpoint, self._server_state)
+        connection = PicowsConnection(admitted, handshake, self._endpoint, self._server_state, self)
         chosen = handshake.subprotocol(self._endpoint.limits.subprotocols)
         headers = {"Sec-WebSocket-Protocol": chosen} if chosen else None
         return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(headers), connection)
@@ -161,7 +137,14 @@ class Upgrade(asyncio.Protocol):
 class PicowsConnection(WSListener, TakesTurns, HasPulse):
     """A `Connection` on a picows transport: joins fragments, pings, and sees the close through."""
 
-    def __init__(self, door: Door, handshake: Handshake, endpoint: PicowsEndpoint, server_state: ServerState) -> None:
+    def __init__(
+        self,
+        door: Door,
+        handshake: Handshake,
+        endpoint: PicowsEndpoint,
+        server_state: ServerState,
+        upgrade: Upgrade,
+    ) -> None:
         TakesTurns.__init__(self, endpoint.turns, is_stranger=True)
         HasPulse.__init__(self, endpoint.limits)
         self._door = door
@@ -169,6 +152,7 @@ class PicowsConnection(WSListener, TakesTurns, HasPulse):
         self._stranger = Stranger(endpoint.strangers, handshake.host)
         self._endpoint = endpoint
         self._server_state = server_state
+        self._upgrade: Upgrade | None = upgrade  # while it reads
         self._loop = asyncio.get_running_loop()
         self._peer: Peer | None = None
         self._fragments = Fragments(self._limits.max_message_bytes, self._limits.max_small_fragments)
@@ -204,6 +188,9 @@ class PicowsConnection(WSListener, TakesTurns, HasPulse):
         if self._close_code is None:
             self.is_stranger = False
             self._stranger.known()
+            if self._upgrade is not None:
+                self._upgrade.hand_over()
+                self._upgrade = None
 
     def pause_reading(self) -> None:
         if self._close_code is None:
@@ -226,6 +213,8 @@ class PicowsConnection(WSListener, TakesTurns, HasPulse):
         self._endpoint.admission.opened(self._handshake)
         self._server_state.connections.add(self)  # type: ignore[arg-type]  # needs shutdown() only
         self.begin_pulse(transport.underlying_transport)
+        if self._upgrade is not None:
+            self._upgrade.reading = self._reading
         try:
             self._peer = self._door(self._handshake, self)
         except Exception:
@@ -252,6 +241,7 @@ class PicowsConnection(WSListener, TakesTurns, HasPulse):
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         self.hear_all()
+        self._upgrade = None
         is_broken = self._close_code is None and transport.is_close_frame_sent  # picows refused a frame
         self._ended(close_codes.PROTOCOL_ERROR if is_broken else close_codes.ABNORMAL)
         self._stranger.gone(has_offended=is_broken)
@@ -277,7 +267,7 @@ class PicowsConnection(WSListener, TakesTurns, HasPulse):
         if frame.msg_type == WSMsgType.CLOSE:
             self._socket.close()
         else:
-            self._reading.spend(frame.payload_size, self._loop, PAUSE_AFTER_CLOSE)
+            self._reading.ignore(frame.payload_size, self._loop)
 
     def _say_close(self, code: int, reason: str) -> None:
         self._transport.send_close(code, reason)  # type: ignore[arg-type]  # any number goes on the wire

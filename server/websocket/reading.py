@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import Final, Literal, TypeAlias
 
-Reason: TypeAlias = Literal["peer", "pace", "turn", "refusal", "frames"]
+Reason: TypeAlias = Literal["peer", "pace", "turn", "refusal", "frames", "bytes", "closed"]
 
 MOST_IN_A_TURN: Final = 64  # frames that are no message, each four KiB of them another one
 PAUSE: Final = 0.005  # after so many
 PAUSE_AFTER_CLOSE: Final = 0.1  # with somebody who is told that it is over and only has to say that they know
+MOST_AFTER_CLOSE: Final = 500  # frames
 
 
 class Reading:
     """Of one transport."""
 
-    __slots__ = ("_full_speed_timer", "_reasons", "_spent", "_transport", "_turn")
+    __slots__ = ("_bytes", "_full_speed_timer", "_ignored", "_reasons", "_spent", "_transport", "_turn")
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
@@ -23,6 +24,8 @@ class Reading:
         self._full_speed_timer: asyncio.TimerHandle | None = None
         self._turn = 0.0  # of the loop, and what of it was spent
         self._spent = 0
+        self._ignored = 0  # frames after a close
+        self._bytes = 0  # since the last pause for them
 
     @property
     def is_on(self) -> bool:
@@ -53,6 +56,23 @@ class Reading:
         if self._spent > MOST_IN_A_TURN:
             self.stop("frames")
             loop.call_later(pause, self.go_on, "frames")
+
+    def ignore(self, size: int, loop: asyncio.AbstractEventLoop) -> None:
+        """A frame was read that came after a close frame of ours and is none itself. Of whoever sends on and on nothing
+        more is read; they are cut off when the time for their close frame is up."""
+        self._ignored += 1
+        if self._ignored <= MOST_AFTER_CLOSE:
+            self.spend(size, loop, PAUSE_AFTER_CLOSE)
+        elif "closed" not in self._reasons:
+            self.stop("closed")
+
+    def spend_bytes(self, size: int, most: int, loop: asyncio.AbstractEventLoop) -> None:
+        """Bytes were read, whatever they are a part of. After so many at the most there is a pause."""
+        self._bytes += size
+        if self._bytes >= most:
+            self._bytes = 0
+            self.stop("bytes")
+            loop.call_later(PAUSE, self.go_on, "bytes")
 
     def stop_for(self, seconds: float, loop: asyncio.AbstractEventLoop) -> bool:
         """Read no more for so long, because of its pace; of two such times the longer one counts. Whether it was at

@@ -1,7 +1,7 @@
 """Whose turn it is. What a socket sent is heard at once while it takes little of a turn of the loop; the rest waits
 here, and all that wait together have no more of each further turn than one of them. So a flood delays only floods,
 and of several at once all but the first have a fifth of what one has.
-Those over which no good token has come have a fifth of that, all together, from the first message on.
+Those over which no good token has come have a tenth of that, all together, from the first message on.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from time import perf_counter
 from typing import Final
 
 _SHARE: Final = 5  # what is fair between floods; it bounds nobody who is alone
+_STRANGERS_SHARE: Final = 10
 
 
 class Turns:
@@ -20,7 +21,7 @@ class Turns:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self.strangers_seconds = seconds / _SHARE
+        self.strangers_seconds = seconds / _STRANGERS_SHARE
         self._turn = self._spent = 0.0  # a turn of the loop, and what strangers took of it
         self._heard = self._began = 0.0  # a turn of the loop, and when the first was heard in it
         self._waiting: deque[TakesTurns] = deque()

@@ -22,7 +22,7 @@ from tests.peers.server_process import ServerProcess
 
 QUICK: Final = (
     *("--handshake-timeout-seconds", "1"),
-    *("--authentication-timeout-seconds", "1"),
+    *("--authentication-timeout-seconds", "2"),
     *("--hello-timeout-seconds", "1"),
     # Seldom: between two tests nobody runs the loop of the honest people, who answer no ping then.
     *("--ping-interval-seconds", "25", "--pong-timeout-seconds", "25"),

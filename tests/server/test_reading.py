@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from server.websocket.fragments import Broken, Fragments
-from server.websocket.reading import MOST_IN_A_TURN, PAUSE, Reading
+from server.websocket.reading import MOST_AFTER_CLOSE, MOST_IN_A_TURN, PAUSE, PAUSE_AFTER_CLOSE, Reading
 from tests.simulation.time import in_virtual_time
 
 
@@ -63,6 +63,19 @@ async def test_of_somebody_who_is_not_heard_any_more_the_rest_is_read_later() ->
     assert not transport.is_read()
     await asyncio.sleep(0.2)
     assert transport.is_read()
+
+
+@in_virtual_time
+async def test_of_whoever_sends_on_and_on_after_the_close_nothing_more_is_read() -> None:
+    transport, loop = Transport(), asyncio.get_running_loop()
+    reading = Reading(transport)
+    for _ in range(MOST_AFTER_CLOSE):
+        reading.ignore(0, loop)
+    await asyncio.sleep(PAUSE_AFTER_CLOSE)
+    assert transport.is_read()
+    reading.ignore(0, loop)
+    await asyncio.sleep(60)
+    assert not transport.is_read()
 
 
 @in_virtual_time

@@ -24,6 +24,7 @@ from server.websocket import Handshake, PacedConnection, SocketLimits
 from server.websocket.asgi import AsgiConnection, AsgiEndpoint
 from server.websocket.pace import PaceLimits
 from server.websocket.picows import PicowsConnection, PicowsEndpoint
+from server.websocket.reading import PAUSE
 from server.websocket.strangers import StrangerLimits, Strangers
 from server.websocket.threshold import Threshold
 from tests.conftest import without_collector
@@ -305,6 +306,22 @@ async def test_a_client_that_never_answers_our_close_is_cut() -> None:
         peer.connection.close(close_codes.TRY_LATER, "")
         await client.lost()
         assert await peer.close_code() == close_codes.TRY_LATER
+
+
+async def test_of_a_stranger_a_little_is_read_at_a_time_and_nothing_is_lost_when_they_become_known() -> None:
+    async with _serve("picows") as site:
+        client, peer = await site.connect()
+        loop = asyncio.get_running_loop()
+        parts = 4
+        for n in range(parts + 4):
+            client.send(bytes([n]) * SMALL.stranger_receive_bytes)
+        began = loop.time()
+        for n in range(parts):
+            assert await peer.message() == bytes([n]) * SMALL.stranger_receive_bytes
+        assert loop.time() - began >= (parts - 1) * PAUSE
+        peer.connection.known()
+        for n in range(parts, parts + 4):
+            assert await peer.message() == bytes([n]) * SMALL.stranger_receive_bytes
 
 
 async def test_the_clients_close_is_answered_and_told(serve: Serve) -> None:
