@@ -16,6 +16,7 @@ from crdt.wire import unpack
 from server.engine_process import FRAME_HEADER, READY
 
 _PANIC_PLACE: Final = re.compile(rb"panicked at (?:\S*/)?([\w.-]+/src/[\w./-]+:\d+)")
+_NICENESS: Final = 10  # rows and snapshots may come a moment later, frames on sockets may not
 _STDIN: Final = 0
 _STDERR: Final = 2
 
@@ -137,6 +138,7 @@ class _Pipes(asyncio.SubprocessProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.process = cast(asyncio.SubprocessTransport, transport)  # uvloop's is one in all but name
+        _let_give_way(self.process.get_pid())
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         if fd == _STDERR:
@@ -173,6 +175,14 @@ class _Pipes(asyncio.SubprocessProtocol):
 
     def _stdin(self) -> asyncio.WriteTransport:
         return cast(asyncio.WriteTransport, self.process.get_pipe_transport(_STDIN))
+
+
+def _let_give_way(pid: int) -> None:
+    """From the beginning: until a process has read its own code, it takes as long as a few hundred jobs."""
+    with contextlib.suppress(ProcessLookupError):
+        os.setpriority(os.PRIO_PROCESS, pid, _NICENESS)
+        if sys.platform == "linux":
+            os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0))
 
 
 def default_command() -> list[str]:

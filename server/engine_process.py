@@ -26,7 +26,6 @@ REFUSED: Final = "refused"
 FAILED: Final = "failed"
 
 _PR_SET_PDEATHSIG: Final = 1
-_NICENESS: Final = 10  # rows and snapshots may come a moment later, frames on sockets may not
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -71,9 +70,7 @@ def _confine(memory_bytes: int, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; stopping is the parent's decision
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold documents
-    os.nice(_NICENESS)
     if sys.platform == "linux":
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
         # A hanging job never sees the end of stdin: the kernel has to end it when the parent dies.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before we asked
