@@ -15,7 +15,7 @@ import structlog
 from storage.backoff import Backoff
 from storage.engine import Engine, IssueKey
 from storage.errors import StoreError
-from storage.pace import Pace
+from storage.giving_way import GivingWay
 from storage.projection import Projection, ProjectionLimits
 from storage.store import IssueDeltas, ProjectedIssue, Store, Workspace, through
 
@@ -84,7 +84,7 @@ class Projector:
         self._on_failure = on_failure
         self._random = random or Random()  # noqa: S311 - jitter
         self._projection = Projection(store, engine, limits.projection, on_quarantine)
-        self._pace = Pace(
+        self._way = GivingWay(
             settle_seconds=limits.settle_seconds,
             times=1,
             longest_seconds=limits.rest_seconds,
@@ -95,13 +95,13 @@ class Projector:
 
     def wake(self) -> None:
         """Something was committed: project soon rather than at the next poll."""
-        self._pace.wake()
+        self._way.wake()
 
     async def run(self) -> None:
         """Project until cancelled."""
         backoff = self._new_backoff()
         while True:
-            self._pace.begin()
+            self._way.begin()
             try:
                 is_behind = await self.project_once()
             except StoreError as error:
@@ -109,7 +109,7 @@ class Projector:
                 await asyncio.sleep(backoff.next_seconds())
             else:
                 backoff.reset()
-                await self._pace.rest(is_behind=is_behind)
+                await self._way.rest(is_behind=is_behind)
 
     async def project_once(self) -> bool:
         """One page of every workspace that has one; True when more was written before this began (what was written

@@ -11,7 +11,7 @@ import structlog
 from storage.backoff import Backoff
 from storage.database import Database
 from storage.errors import StoreError
-from storage.pace import Pace
+from storage.giving_way import GivingWay
 from storage.tables import issue_words
 
 
@@ -37,7 +37,7 @@ class Words:
     def __init__(self, database: Database, limits: WordsLimits) -> None:
         self._database = database
         self._limits = limits
-        self._pace = Pace(
+        self._way = GivingWay(
             settle_seconds=limits.settle_seconds,
             times=limits.rest_times,
             longest_seconds=limits.rest_seconds,
@@ -46,13 +46,13 @@ class Words:
 
     def wake(self) -> None:
         """Something was projected."""
-        self._pace.wake()
+        self._way.wake()
 
     async def run(self) -> None:
         """Read until cancelled."""
         backoff = Backoff(longest_seconds=self._limits.longest_backoff_seconds)
         while True:
-            self._pace.begin()
+            self._way.begin()
             try:
                 was_any = await self.read_once()
             except StoreError as error:
@@ -60,7 +60,7 @@ class Words:
                 await asyncio.sleep(backoff.next_seconds())
             else:
                 backoff.reset()
-                await self._pace.rest(is_behind=was_any)
+                await self._way.rest(is_behind=was_any)
 
     async def read_once(self) -> bool:
         """Read one page of what is due in each workspace; True when there was any. Raises `StoreUnavailable`."""

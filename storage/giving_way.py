@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 
 
-class Pace:
+class GivingWay:
     """Of one worker, which calls `begin` before each piece of its work and `rest` after it. Times are in seconds.
 
     `settle_seconds`: gathers what is written · `times`: a rest is so many times as long as the work before it, but at
