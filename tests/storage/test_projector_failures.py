@@ -213,7 +213,8 @@ async def test_hostile_deltas_in_the_log_cost_their_own_issues_only(command: lis
     assert all(projected[author.issue_id].content.title == "well" for author in well)
     assert quarantined <= {author.issue_id for author in sick}
     assert quarantined | projected.keys() == {author.issue_id for author in (*sick, *well)}
-    assert len(quarantined) >= (len(sick) if command is UNGATED else 6)
+    # Whether the memory bomb, the last of them, goes off depends on what its process did before.
+    assert len(quarantined) >= (len(sick) - 1 if command is UNGATED else 6)
 
 
 async def test_three_workspaces_are_projected_with_the_fewest_connections_a_node_may_have(
