@@ -150,8 +150,8 @@ class Projector:
                 rows = await self._rows(workspace_id, turn.cursor, page)
             await turn.save(rows, page)
         reader.cursor = through(page)
-        deltas = sum(len(deltas.seqs) for deltas in page)
-        self._on_page(PageStats(workspace_id, deltas, len(rows), self._age_seconds(page)))
+        read = sum(len(deltas.seqs) for deltas in page)
+        self._on_page(PageStats(workspace_id, read, len(rows), self._age_seconds(page)))
         return True
 
     async def _next_page(self, workspace_id: int, cursor: int, reader: _Reader) -> Sequence[IssueDeltas]:

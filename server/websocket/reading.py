@@ -54,8 +54,7 @@ class Reading:
             self._turn, self._spent = turn, 0
         self._spent += 1 + size // 4096
         if self._spent > MOST_IN_A_TURN:
-            self.stop("frames")
-            loop.call_later(pause, self.go_on, "frames")
+            self._pause("frames", pause, loop)
 
     def ignore(self, size: int, loop: asyncio.AbstractEventLoop) -> None:
         """A frame was read that came after a close frame of ours and is none itself. Of whoever sends on and on nothing
@@ -71,8 +70,7 @@ class Reading:
         self._bytes += size
         if self._bytes >= most:
             self._bytes = 0
-            self.stop("bytes")
-            loop.call_later(PAUSE, self.go_on, "bytes")
+            self._pause("bytes", PAUSE, loop)
 
     def stop_for(self, seconds: float, loop: asyncio.AbstractEventLoop) -> bool:
         """Read no more for so long, because of its pace; of two such times the longer one counts. Whether it was at
@@ -100,6 +98,10 @@ class Reading:
         if self._reasons:
             self._reasons.clear()
             self._start()
+
+    def _pause(self, reason: Reason, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
+        self.stop(reason)
+        loop.call_later(seconds, self.go_on, reason)
 
     def _start(self) -> None:
         if not self._reasons and not self._transport.is_closing():

@@ -147,9 +147,8 @@ def read_by_issue(workspace_id: int, rows: Sequence[Record]) -> list[IssueDeltas
     """Rows of `PAGE_BY_ISSUE`. Raises `Corrupt` for a delta that is not what was written."""
     page = [IssueDeltas._make(row[:-1]) for row in rows]
     for found, row in zip(page, rows, strict=True):
-        checksums = [checksum(found.issue_id, update) for update in found.updates]
-        for seq, expected, stored in zip(found.seqs, checksums, row[-1], strict=True):
-            if stored != expected:
+        for seq, update, stored in zip(found.seqs, found.updates, row[-1], strict=True):
+            if checksum(found.issue_id, update) != stored:
                 raise _corrupt(workspace_id, seq, found.issue_id)
     return page
 

@@ -147,8 +147,8 @@ class Count(NamedTuple):
 
 def counted(page: Sequence[IssueDeltas], snapshot_seqs: Mapping[UUID, int]) -> list[Count]:
     """One `Count` an issue, by issue id. A delta its snapshot already holds is no longer tail, a tombstone never is."""
-    counted = [_count(deltas, snapshot_seqs.get(deltas.issue_id, 0)) for deltas in page if not deltas.is_tombstone]
-    return sorted(counted, key=lambda count: count.issue_id)
+    counts = [_count(deltas, snapshot_seqs.get(deltas.issue_id, 0)) for deltas in page if not deltas.is_tombstone]
+    return sorted(counts, key=lambda count: count.issue_id)
 
 
 def _count(deltas: IssueDeltas, snapshot_seq: int) -> Count:
